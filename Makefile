@@ -1,0 +1,71 @@
+# Everything begins here: `make serve` runs the bot, `make test` the tests; both set up what they need in .venv.
+# ARGS goes to the command: make serve ARGS="--config config/replay.toml --seed 7"
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile --quiet --generate-hashes --strip-extras \
+	--allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --all-build-deps
+ARGS ?=
+
+.PHONY: help serve test check format bench lock clean
+
+help:
+	@echo "make serve    set up and run the bot (ARGS=... for tetrio serve)"
+	@echo "make test     set up and run the whole test suite (ARGS=... for pytest)"
+	@echo "make check    ruff, mypy"
+	@echo "make format   let ruff format the code"
+	@echo "make bench    measure"
+	@echo "make lock     resolve the dependencies anew"
+	@echo "make clean    remove what make made"
+
+serve: $(VENV)/.stamp-run
+	@$(PY) -m tetrio serve $(ARGS)
+
+test: $(VENV)/.stamp-dev
+	@$(PY) -m pytest -ra $(ARGS)
+
+check: $(VENV)/.stamp-dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(VENV)/.stamp-dev
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: $(VENV)/.stamp-dev
+	@for bench in $$(ls tests/bench | sed -n 's/^\([a-z][a-z0-9_]*\)\.py$$/\1/p'); do \
+		echo "== $$bench"; $(PY) -m tests.bench.$$bench || exit 1; done
+
+lock: $(VENV)/.stamp-dev
+	$(COMPILE) --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- setting up: each stamp is made last, so that an interrupted set-up is taken up again -------------------------------
+
+$(VENV)/.stamp-venv:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+		echo "tetrio: there is no $(PYTHON): apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "tetrio: $(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "tetrio: $(PYTHON) cannot make virtual environments: apt-get install python3 python3-venv" >&2; exit 1; }
+	@echo "tetrio: setting up $(VENV)" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.stamp-run: requirements.lock pyproject.toml $(VENV)/.stamp-venv
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.stamp-dev: requirements-dev.lock $(VENV)/.stamp-run
+	@echo "tetrio: setting up what the tests need" >&2
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
