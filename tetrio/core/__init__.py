@@ -1,0 +1,1 @@
+"""Decides. Pure: no await, no clock, no socket, no logging, no randomness."""

@@ -1,0 +1,364 @@
+"""Own orders: their states, their ids, and what to send next.
+
+An order is a table, (state, event) -> state; a pair that is not in the table raises and changes nothing. What the
+exchange tells twice, late or out of order (a NEW after the fill) leaves a terminal order where it is: `filled_lots`
+only grows, states only move on. UNKNOWN is a state: sent, no answer; the only way out is to ask the exchange.
+
+`plan` compares what is wanted with what rests and returns one action. It holds the whole policy of the persistent maker
+exit: where it rests, when it is re-quoted, how large it is, when a remnant is dust. It sends nothing and waits for
+nothing; `Wait.until_ns` says when asking again could give another answer.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import re
+from collections.abc import Iterable
+
+import attrs
+
+from tetrio.core.market import Quote, Reason, Side, Want
+from tetrio.core.money import SymbolRules
+from tetrio.core.params import ExitParams
+
+MS = 1_000_000
+
+
+# -- client order ids --------------------------------------------------------------------------------------------------
+
+JUMPSTART = "j"
+_ID = re.compile(
+    r"tt-(?P<tag>[0-9a-f]{6})-(?P<nonce>[0-9a-z]{5})-(?P<episode>\d{1,9})(?P<reason>[thmj])-(?P<n>\d{1,9})"
+)
+
+
+def account_tag(account: str, symbol: str) -> str:
+    """The six characters by which orders of this account and symbol are known as ours, whatever process made them."""
+    return hashlib.sha256(f"{account}/{symbol}".encode()).hexdigest()[:6]
+
+
+@attrs.frozen
+class OrderName:
+    """A client order id taken apart: `tt-<tag>-<nonce>-<episode><reason>-<n>`."""
+
+    tag: str
+    nonce: str
+    episode: int
+    reason: str
+    """A letter of `Reason`, or `j` for a jumpstart order."""
+    number: int
+
+    def __str__(self) -> str:
+        return f"tt-{self.tag}-{self.nonce}-{self.episode}{self.reason}-{self.number}"
+
+    @classmethod
+    def parse(cls, text: str, tag: str) -> OrderName | None:
+        """The name of an order of ours; None for anyone else's id."""
+        found = _ID.fullmatch(text)
+        if found is None or found["tag"] != tag:
+            return None
+        return cls(tag, found["nonce"], int(found["episode"]), found["reason"], int(found["n"]))
+
+
+@attrs.define
+class Names:
+    """Makes client order ids; none is ever made twice, in this process or (by the nonce) in another."""
+
+    tag: str
+    nonce: str
+    _last: int = 0
+
+    def next(self, episode: int, reason: str) -> str:
+        """A new id, at most 36 characters."""
+        self._last += 1
+        return str(OrderName(self.tag, self.nonce, episode, reason, self._last))
+
+
+# -- the order table ---------------------------------------------------------------------------------------------------
+
+
+class OrderState(enum.Enum):
+    """Where an order is, as far as we know."""
+
+    SENT = "sent"
+    OPEN = "open"
+    UNKNOWN = "unknown"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+    @property
+    def final(self) -> bool:
+        """Nothing more can happen to it, but for fills reported late."""
+        return self in _FINAL
+
+
+class OrderEvent(enum.Enum):
+    """What can be learnt about an order."""
+
+    ACCEPT = "accept"
+    FILL = "fill"
+    FILL_ALL = "fill all"
+    CANCEL = "cancel"
+    EXPIRE = "expire"
+    REJECT = "reject"
+    LOSE = "lose"
+    """It was sent (or a change of it was) and no answer came."""
+    ABSENT = "absent"
+    """The exchange has been asked for long enough and has never seen it."""
+
+
+_FINAL = frozenset({OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED})
+_MOVES = {
+    OrderEvent.ACCEPT: OrderState.OPEN,
+    OrderEvent.FILL: OrderState.OPEN,
+    OrderEvent.FILL_ALL: OrderState.FILLED,
+    OrderEvent.CANCEL: OrderState.CANCELED,
+    OrderEvent.EXPIRE: OrderState.EXPIRED,
+}
+TABLE: dict[tuple[OrderState, OrderEvent], OrderState] = {
+    **{(s, e): to for s in (OrderState.SENT, OrderState.OPEN, OrderState.UNKNOWN) for e, to in _MOVES.items()},
+    (OrderState.SENT, OrderEvent.REJECT): OrderState.REJECTED,
+    (OrderState.UNKNOWN, OrderEvent.REJECT): OrderState.REJECTED,
+    (OrderState.UNKNOWN, OrderEvent.ABSENT): OrderState.REJECTED,
+    (OrderState.SENT, OrderEvent.LOSE): OrderState.UNKNOWN,
+    (OrderState.OPEN, OrderEvent.LOSE): OrderState.UNKNOWN,
+    (OrderState.UNKNOWN, OrderEvent.LOSE): OrderState.UNKNOWN,
+    # told late or twice: what is final stays
+    **{(s, e): s for s in (OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED)
+       for e in (OrderEvent.ACCEPT, OrderEvent.FILL)},
+    (OrderState.FILLED, OrderEvent.FILL_ALL): OrderState.FILLED,
+    (OrderState.CANCELED, OrderEvent.CANCEL): OrderState.CANCELED,
+    (OrderState.EXPIRED, OrderEvent.EXPIRE): OrderState.EXPIRED,
+    (OrderState.REJECTED, OrderEvent.REJECT): OrderState.REJECTED,
+    (OrderState.REJECTED, OrderEvent.ABSENT): OrderState.REJECTED,
+}  # fmt: skip
+
+_STATUS_EVENTS = {
+    "NEW": OrderEvent.ACCEPT,
+    "PENDING_NEW": OrderEvent.ACCEPT,
+    "PARTIALLY_FILLED": OrderEvent.FILL,
+    "FILLED": OrderEvent.FILL_ALL,
+    "CANCELED": OrderEvent.CANCEL,
+    "PENDING_CANCEL": OrderEvent.ACCEPT,
+    "EXPIRED": OrderEvent.EXPIRE,
+    "EXPIRED_IN_MATCH": OrderEvent.EXPIRE,
+    "REJECTED": OrderEvent.REJECT,
+}
+
+
+def event_of(status: str) -> OrderEvent:
+    """The event that an order status of the exchange stands for; ValueError for one that nobody knows."""
+    try:
+        return _STATUS_EVENTS[status]
+    except KeyError:
+        raise ValueError(f"order status {status!r} is not known") from None
+
+
+@attrs.frozen(kw_only=True)
+class OwnOrder:
+    """One order of ours."""
+
+    client_order_id: str
+    side: Side
+    reason: str
+    """A letter of `Reason`, or `j` for a jumpstart order."""
+    episode: int
+    price_ticks: int
+    qty_lots: int
+    sent_ns: int
+    order_id: int | None = None
+    filled_lots: int = 0
+    state: OrderState = OrderState.SENT
+    remnant_since_ns: int | None = None
+    """Since when what is left of it has been too small to re-quote."""
+    spent_tick_lots: int = 0
+    """Notional that earlier orders of the same chain of replacements have traded."""
+
+    @property
+    def remaining_lots(self) -> int:
+        """What could still trade."""
+        return self.qty_lots - self.filled_lots
+
+    def after(self, event: OrderEvent, *, filled_lots: int = 0, order_id: int | None = None) -> OwnOrder:
+        """This order after `event`; ValueError when the table has no such move, or more was filled than sent."""
+        to = TABLE.get((self.state, event))
+        if to is None:
+            raise ValueError(
+                f"{self.client_order_id}: {event.value!r} cannot happen to an order that is {self.state.value}"
+            )
+        if filled_lots > self.qty_lots:
+            raise ValueError(f"{self.client_order_id}: {filled_lots} lots filled of {self.qty_lots}")
+        if to is OrderState.FILLED:
+            filled_lots = self.qty_lots
+        return attrs.evolve(
+            self, state=to, filled_lots=max(self.filled_lots, filled_lots), order_id=order_id or self.order_id
+        )
+
+
+# -- what to send next -------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Place:
+    """Send a new order."""
+
+    side: Side
+    reason: str
+    episode: int
+    price_ticks: int
+    qty_lots: int
+
+
+@attrs.frozen
+class Replace:
+    """Cancel `order` and, if that succeeds, place the new one."""
+
+    order: OwnOrder
+    place: Place
+    only_if_new: bool
+    """Refuse when the order has traded meanwhile: the new size would then be too large for a reserve or a cap."""
+
+
+@attrs.frozen
+class Cancel:
+    """Take `order` away."""
+
+    order: OwnOrder
+    why: str
+
+
+@attrs.frozen
+class Wait:
+    """Nothing to send now. `until_ns` is when time alone could change that; None: never."""
+
+    why: str
+    until_ns: int | None = None
+
+
+Action = Place | Replace | Cancel | Wait
+
+
+@attrs.frozen(kw_only=True)
+class Sight:
+    """All that `plan` looks at."""
+
+    want: Want | None
+    quote: Quote | None
+    live: OwnOrder | None
+    """The one order of ours that rests, if any."""
+    base_lots: int
+    """Lots that a SELL may give: free, plus what `live` locks, less the reserve."""
+    quote_tick_lots: int
+    """Tick-lots that a BUY may give, reckoned alike."""
+    now_ns: int
+    last_sent_ns: int | None = None
+    """When the last order was sent."""
+    not_before_ns: int = 0
+    """Back-off, breaker or order-count budget: no new order before this."""
+    why_not: str = ""
+    """What `not_before_ns` stands for."""
+    reserved: bool = False
+    """A reserve or a cap is configured: an order must never trade more than the size it was meant to have."""
+    max_notional_tick_lots: int = 0
+    """Cap of one exit; 0 is none."""
+
+
+def target_ticks(side: Side, chase: str, quote: Quote, own_ticks: int | None) -> int:
+    """Where an exit should rest now.
+
+    join     the best price of our own side (the ask for a SELL, the bid for a BUY)
+    improve  one tick inside the spread where there is room; stays where it is once it is the best
+    touch    the best price of the other side: posts only when the market has moved away
+    """
+    near, far = (quote.ask, quote.bid) if side is Side.SELL else (quote.bid, quote.ask)
+    if chase == "touch":
+        return far
+    if chase == "improve" and own_ticks != near and abs(near - far) > 1:
+        return near - 1 if side is Side.SELL else near + 1
+    return near
+
+
+def exit_lots(side: Side, price_ticks: int, sight: Sight, spent_tick_lots: int, rules: SymbolRules) -> int:
+    """How much an exit at this price should be: all there is, within the caps of one exit and of one order."""
+    lots = sight.base_lots if side is Side.SELL else sight.quote_tick_lots // price_ticks
+    if sight.max_notional_tick_lots:
+        lots = min(lots, max(0, sight.max_notional_tick_lots - spent_tick_lots) // price_ticks)
+    if rules.max_notional:
+        lots = min(lots, rules.floor_tick_lots(rules.max_notional) // price_ticks)
+    return min(lots, rules.max_qty_lots) if rules.max_qty_lots else lots
+
+
+def plan(sight: Sight, params: ExitParams, rules: SymbolRules) -> Action:
+    """The one thing to do now, so that what rests becomes what is wanted."""
+    live, want = sight.live, sight.want
+    if live is not None and live.remnant_since_ns is not None:
+        return _mind_remnant(live, live.remnant_since_ns, sight, params)
+    if live is not None and (want is None or live.side is not want.side):
+        return Cancel(live, "nothing is wanted" if want is None else "the other side is wanted")
+    if want is None:
+        return Wait("nothing is wanted")
+    if sight.quote is None:
+        return Wait("no book yet")
+    price = target_ticks(want.side, params.chase, sight.quote, live.price_ticks if live else None)
+    if live is None:
+        return _place(want, price, sight, rules)
+    return _requote(live, want, price, sight, params, rules)
+
+
+def _mind_remnant(live: OwnOrder, since_ns: int, sight: Sight, params: ExitParams) -> Action:
+    """What is left is too small to re-quote: it rests until filled, for a while, or until the other side is wanted."""
+    until = since_ns + round(params.dust_after_s * 1e9)
+    if sight.want is not None and sight.want.side is not live.side:
+        return Cancel(live, "dust in the way of the other side")
+    if sight.now_ns >= until:
+        return Cancel(live, "dust")
+    return Wait("a remnant too small to re-quote rests", until)
+
+
+def _held_back(sight: Sight) -> Wait | None:
+    return Wait(sight.why_not, sight.not_before_ns) if sight.now_ns < sight.not_before_ns else None
+
+
+def _place(want: Want, price: int, sight: Sight, rules: SymbolRules) -> Action:
+    lots = exit_lots(want.side, price, sight, 0, rules)
+    if not rules.sellable(lots, price):
+        return Wait("what is held is below the symbol's filters")
+    return _held_back(sight) or Place(want.side, want.reason.value, want.episode, price, lots)
+
+
+def _requote(live: OwnOrder, want: Want, price: int, sight: Sight, params: ExitParams, rules: SymbolRules) -> Action:
+    taken_over = live.reason != want.reason.value
+    if abs(price - live.price_ticks) < params.requote_ticks and not taken_over:
+        return Wait("it rests where it should")
+    spent = live.spent_tick_lots + live.filled_lots * live.price_ticks
+    lots = exit_lots(want.side, price, sight, spent, rules)
+    if not rules.sellable(lots, price):
+        return Wait("what is left is below the symbol's filters at the new price")
+    if (held := _held_back(sight)) is not None:
+        return held
+    due = (sight.last_sent_ns or 0) + params.requote_ms * MS
+    if sight.last_sent_ns is not None and sight.now_ns < due:
+        return Wait("re-quoted a moment ago", due)
+    if sight.reserved and live.filled_lots:
+        # a fill on the way would let the new order trade more than was meant: cancel first, then size from balances
+        return Cancel(live, "re-quote of a part-filled exit beside a reserve")
+    place = Place(want.side, want.reason.value, want.episode, price, lots)
+    return Replace(live, place, only_if_new=sight.reserved)
+
+
+def remnant(order: OwnOrder, rules: SymbolRules) -> bool:
+    """Whether what is left of a part-filled order could not be placed again."""
+    return 0 < order.filled_lots < order.qty_lots and not rules.sellable(order.remaining_lots, order.price_ticks)
+
+
+def own_orders(orders: Iterable[OwnOrder], *, final: bool) -> list[OwnOrder]:
+    """Those of `orders` that are final, or those that are not."""
+    return [order for order in orders if order.state.final is final]
+
+
+def reason_of(letter: str) -> Reason | None:
+    """The reason that a letter of an id stands for; None for a jumpstart order."""
+    return None if letter == JUMPSTART else Reason(letter)
