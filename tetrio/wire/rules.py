@@ -1,0 +1,329 @@
+"""exchangeInfo, both ways: what the exchange says of its limits and of one symbol <-> core records.
+
+Filters that nobody here needs are ignored, so a new one does no harm; a filter that Binance leaves out means that its
+limit is off. Only a symbol without a tick or a step size cannot be used. Checking orders against the rules is not done
+here but by who makes them (core) and who judges them (the exchange's engine).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Final
+
+import msgspec
+
+from tetrio.core import money
+from tetrio.core.money import SymbolRules
+from tetrio.errors import ConfigError, WireError
+
+_WINDOW_S = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86400}
+_ORDER_TYPES = (
+    "LIMIT",
+    "LIMIT_MAKER",
+    "MARKET",
+    "STOP_LOSS",
+    "STOP_LOSS_LIMIT",
+    "TAKE_PROFIT",
+    "TAKE_PROFIT_LIMIT",
+)
+_STP_MODES = ("EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT", "TRANSFER")
+_NO_BOUND = "92233720368.54775807"  # int64 at 8 decimals: what Binance prints for "this much or more"
+_QUOTES = (  # by length, so that FDUSD is not read as USD
+    *("FDUSD", "USD1"),
+    *("USDT", "USDC", "BUSD", "TUSD", "USDP", "BIDR", "IDRT", "BVND", "BKRW", "USDS", "AEUR", "EURI"),
+    *("BTC", "ETH", "BNB", "EUR", "TRY", "BRL", "GBP", "AUD", "RUB", "UAH", "NGN", "ZAR", "JPY", "MXN", "PLN", "RON"),
+    *("ARS", "COP", "CZK", "IDR", "DAI", "PAX", "TRX", "XRP", "SOL", "VAI", "UST", "USD"),
+    *("DOGE", "DOT"),
+)
+
+
+class RateLimit(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """One window of a limit, with the count used so far where a reply tells it."""
+
+    rate_limit_type: str
+    """REQUEST_WEIGHT, ORDERS, RAW_REQUESTS, CONNECTIONS."""
+    interval: str
+    """SECOND, MINUTE, HOUR, DAY."""
+    interval_num: int
+    limit: int
+    count: int | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def used(self) -> int:
+        """`count`, 0 where it was not told."""
+        return 0 if isinstance(self.count, msgspec.UnsetType) else self.count
+
+    @property
+    def window_s(self) -> int:
+        """Length of the window; windows begin at multiples of it since 1970. WireError for a unit nobody knows."""
+        if self.interval not in _WINDOW_S:
+            raise WireError(f"a rate limit per {self.interval_num} {self.interval}: not a unit that is known")
+        return self.interval_num * _WINDOW_S[self.interval]
+
+
+PRODUCTION_LIMITS: Final = (
+    RateLimit(rate_limit_type="REQUEST_WEIGHT", interval="MINUTE", interval_num=1, limit=6000),
+    RateLimit(rate_limit_type="ORDERS", interval="SECOND", interval_num=10, limit=100),
+    RateLimit(rate_limit_type="ORDERS", interval="DAY", interval_num=1, limit=200000),
+    RateLimit(rate_limit_type="CONNECTIONS", interval="MINUTE", interval_num=5, limit=300),
+)
+"""`rateLimits` of exchangeInfo on the WebSocket API, mid-2026."""
+
+
+class Grid(dict[str, int]):
+    """Text -> whole steps of one tick or step size. A dict that fills itself: prices repeat, and a hit costs 30 ns.
+
+    `grid[text]` raises ValueError when the text is no plain decimal or off the grid: exactly where `money.to_units`
+    does, and for exponents, blanks and other spellings that Python knows and Binance does not write.
+    """
+
+    KEEP = 65536
+    """Texts kept at most; then all are forgotten."""
+
+    def __init__(self, step: Decimal) -> None:
+        super().__init__()
+        self._step = step
+        self._places = money.places_of(step)
+        self._step_units = int(step.scaleb(self._places))
+
+    def __missing__(self, text: str) -> int:
+        whole, _, fraction = text.partition(".")
+        digits = whole.removeprefix("-") + fraction
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= 60 and whole not in ("", "-")):
+            raise ValueError(f"{text[:80]!r} is not a plain decimal number")
+        kept, beyond = fraction[: self._places], fraction[self._places :]
+        units, left = divmod(int(whole + kept.ljust(self._places, "0")), self._step_units)
+        if left or beyond.strip("0"):
+            raise ValueError(f"{text} is not a multiple of {self._step}")
+        if len(self) >= self.KEEP:
+            self.clear()
+        self[text] = units
+        return units
+
+
+class _Symbol(msgspec.Struct, rename="camel"):
+    symbol: str
+    base_asset: str
+    quote_asset: str
+    filters: list[dict[str, object]]
+    status: str = "TRADING"
+    order_types: list[str] = []
+    cancel_replace_allowed: bool = True
+    amend_allowed: bool = False
+    peg_instructions_allowed: bool = False
+
+
+class _Info(msgspec.Struct, rename="camel"):
+    rate_limits: list[RateLimit] = []
+    symbols: list[_Symbol] = []
+
+
+_DECODER = msgspec.json.Decoder(_Info)
+
+
+def _info(exchange_info: bytes | msgspec.Raw) -> _Info:
+    try:
+        return _DECODER.decode(exchange_info)
+    except (ValueError, RecursionError) as error:
+        raise WireError(
+            f"exchangeInfo cannot be read: {error}", bytes(exchange_info)[:200].decode("utf-8", "replace")
+        ) from None
+
+
+def rate_limits(exchange_info: bytes | msgspec.Raw) -> list[RateLimit]:
+    """The exchange's limits; WireError when the text cannot be read."""
+    return _info(exchange_info).rate_limits
+
+
+def symbol_rules(exchange_info: bytes | msgspec.Raw, symbol: str) -> SymbolRules:
+    """The rules of `symbol`; WireError when the text cannot be read.
+
+    ConfigError   the exchange has no such symbol (the nearest names are told), or its filters are unusable
+    """
+    symbols = {found.symbol: found for found in _info(exchange_info).symbols}
+    if symbol not in symbols:
+        near = difflib.get_close_matches(symbol, symbols, n=3)
+        hint = f": did you mean {' or '.join(near)}?" if near else ""
+        raise ConfigError(f"the exchange has no symbol {symbol}{hint}")
+    return _rules(symbols[symbol])
+
+
+def _rules(found: _Symbol) -> SymbolRules:
+    filters = {str(each.get("filterType")): each for each in found.filters}
+    amount = _amounts(found.symbol, filters)
+    tick, step = amount("PRICE_FILTER", "tickSize"), amount("LOT_SIZE", "stepSize")
+    for name, size in (("PRICE_FILTER.tickSize", tick), ("LOT_SIZE.stepSize", step)):
+        if size <= 0:
+            raise ConfigError(
+                f"{found.symbol} has no {name}: prices and quantities are counted in it, so choose another symbol"
+            )
+    percent = filters.get("PERCENT_PRICE_BY_SIDE") or {}
+    both_up, both_down = amount("PERCENT_PRICE", "multiplierUp"), amount("PERCENT_PRICE", "multiplierDown")
+
+    def side(name: str, both: Decimal) -> Decimal:
+        return amount("PERCENT_PRICE_BY_SIDE", name) if percent else both
+
+    return SymbolRules(
+        name=found.symbol,
+        base_asset=found.base_asset,
+        quote_asset=found.quote_asset,
+        tick_size=tick,
+        step_size=step,
+        status=found.status,
+        min_price_ticks=_count(amount("PRICE_FILTER", "minPrice"), tick, ROUND_CEILING),
+        max_price_ticks=_count(amount("PRICE_FILTER", "maxPrice"), tick, ROUND_FLOOR),
+        min_qty_lots=max(1, _count(amount("LOT_SIZE", "minQty"), step, ROUND_CEILING)),
+        max_qty_lots=_count(amount("LOT_SIZE", "maxQty"), step, ROUND_FLOOR),
+        market_max_qty_lots=_count(amount("MARKET_LOT_SIZE", "maxQty"), step, ROUND_FLOOR),
+        min_notional=max(amount("NOTIONAL", "minNotional"), amount("MIN_NOTIONAL", "minNotional")),
+        max_notional=amount("NOTIONAL", "maxNotional"),
+        bid_multiplier_up=side("bidMultiplierUp", both_up),
+        bid_multiplier_down=side("bidMultiplierDown", both_down),
+        ask_multiplier_up=side("askMultiplierUp", both_up),
+        ask_multiplier_down=side("askMultiplierDown", both_down),
+        max_num_orders=int(amount("MAX_NUM_ORDERS", "maxNumOrders")),
+        order_types=frozenset(found.order_types),
+        cancel_replace_allowed=found.cancel_replace_allowed,
+        amend_allowed=found.amend_allowed,
+        peg_allowed=found.peg_instructions_allowed,
+    )
+
+
+def _amounts(symbol: str, filters: Mapping[str, Mapping[str, object]]) -> Callable[[str, str], Decimal]:
+    """A look-up (filter, member) -> amount; 0, that is off, for what is not there."""
+
+    def amount(name: str, member: str) -> Decimal:
+        value = filters.get(name, {}).get(member, "0")
+        try:
+            number = money.decimal(str(value))
+        except ValueError as error:
+            raise WireError(f"{symbol} {name}.{member}: {error}") from None
+        if number < 0:
+            raise WireError(f"{symbol} {name}.{member} is negative: {value}")
+        return number
+
+    return amount
+
+
+def _count(amount: Decimal, step: Decimal, rounding: str) -> int:
+    return int((amount / step).to_integral_value(rounding))
+
+
+def symbol_info(rules: SymbolRules) -> dict[str, object]:
+    """The symbol's object in exchangeInfo: members and filters in production order, flags as the rules say."""
+    algo = "STOP_LOSS" in rules.order_types
+    return {
+        "symbol": rules.name,
+        "status": rules.status,
+        "baseAsset": rules.base_asset,
+        "baseAssetPrecision": 8,
+        "quoteAsset": rules.quote_asset,
+        "quotePrecision": 8,
+        "quoteAssetPrecision": 8,
+        "baseCommissionPrecision": 8,
+        "quoteCommissionPrecision": 8,
+        "orderTypes": [each for each in _ORDER_TYPES if each in rules.order_types],
+        "icebergAllowed": algo,
+        "ocoAllowed": algo,
+        "otoAllowed": algo,
+        "opoAllowed": algo,
+        "quoteOrderQtyMarketAllowed": "MARKET" in rules.order_types,
+        "allowTrailingStop": algo,
+        "cancelReplaceAllowed": rules.cancel_replace_allowed,
+        "amendAllowed": rules.amend_allowed,
+        "pegInstructionsAllowed": rules.peg_allowed,
+        "isSpotTradingAllowed": True,
+        "isMarginTradingAllowed": False,
+        "filters": _filters(rules),
+        "permissions": [],
+        "permissionSets": [["SPOT"]],
+        "defaultSelfTradePreventionMode": "EXPIRE_MAKER",
+        "allowedSelfTradePreventionModes": list(_STP_MODES),
+    }
+
+
+def _filters(rules: SymbolRules) -> list[dict[str, object]]:
+    """In production order; what is off is left out where Binance's form has no zero for it."""
+    filters: list[dict[str, object]] = [
+        {
+            "filterType": "PRICE_FILTER",
+            "minPrice": rules.price_text(rules.min_price_ticks),
+            "maxPrice": rules.price_text(rules.max_price_ticks),
+            "tickSize": rules.price_text(1),
+        },
+        {
+            "filterType": "LOT_SIZE",
+            "minQty": rules.qty_text(rules.min_qty_lots),
+            "maxQty": rules.qty_text(rules.max_qty_lots) if rules.max_qty_lots else _NO_BOUND,
+            "stepSize": rules.qty_text(1),
+        },
+        {"filterType": "ICEBERG_PARTS", "limit": 100},
+        {
+            "filterType": "MARKET_LOT_SIZE",
+            "minQty": "0.00000000",
+            "maxQty": rules.qty_text(rules.market_max_qty_lots) if rules.market_max_qty_lots else _NO_BOUND,
+            "stepSize": "0.00000000",
+        },
+        {
+            "filterType": "TRAILING_DELTA",
+            "minTrailingAboveDelta": 10,
+            "maxTrailingAboveDelta": 2000,
+            "minTrailingBelowDelta": 10,
+            "maxTrailingBelowDelta": 2000,
+        },
+    ]
+    if rules.bid_multiplier_up or rules.ask_multiplier_up:
+        filters.append(
+            {
+                "filterType": "PERCENT_PRICE_BY_SIDE",
+                "bidMultiplierUp": _bare(rules.bid_multiplier_up),
+                "bidMultiplierDown": _bare(rules.bid_multiplier_down),
+                "askMultiplierUp": _bare(rules.ask_multiplier_up),
+                "askMultiplierDown": _bare(rules.ask_multiplier_down),
+                "avgPriceMins": 5,
+            }
+        )
+    filters.append(
+        {
+            "filterType": "NOTIONAL",
+            "minNotional": f"{rules.min_notional:.8f}",
+            "applyMinToMarket": True,
+            "maxNotional": f"{rules.max_notional:.8f}" if rules.max_notional else _NO_BOUND,
+            "applyMaxToMarket": False,
+            "avgPriceMins": 5,
+        }
+    )
+    if rules.max_num_orders:
+        filters.append({"filterType": "MAX_NUM_ORDERS", "maxNumOrders": rules.max_num_orders})
+    filters.append({"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": 20})
+    filters.append({"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": 5})
+    filters.append({"filterType": "MAX_NUM_ORDER_AMENDS", "maxNumOrderAmends": 10})
+    return filters
+
+
+def _bare(number: Decimal) -> str:
+    """Multipliers come without padding: "5", "0.2"."""
+    return f"{number.normalize():f}"
+
+
+def exchange_info(
+    rules: Sequence[SymbolRules], server_time_ms: int, limits: Sequence[RateLimit] = PRODUCTION_LIMITS
+) -> dict[str, object]:
+    """The whole result of exchangeInfo for these symbols."""
+    return {
+        "timezone": "UTC",
+        "serverTime": server_time_ms,
+        "rateLimits": [msgspec.to_builtins(limit) for limit in limits],
+        "exchangeFilters": [],
+        "symbols": [symbol_info(each) for each in rules],
+    }
+
+
+def split_symbol(name: str) -> tuple[str, str]:
+    """Base and quote asset by known quote suffixes, the longest that fits; ConfigError when none does."""
+    for quote in sorted(_QUOTES, key=len, reverse=True):
+        if name.endswith(quote) and name != quote:
+            return name[: -len(quote)], quote
+    raise ConfigError(f"the assets of {name} cannot be told from its name: say them, as in `--assets ETH/USDT`")
