@@ -1,0 +1,1 @@
+"""The real and the simulated network, clock and entropy: the only rooms that may touch them."""

@@ -1,0 +1,49 @@
+"""Time: the one door to it.
+
+Intervals are always trio's clock, which `net.virtual` may replace by a jumping one and `scaled` by a faster one. A date
+(nanoseconds since 1970) is an anchor plus an interval, so that it runs as fast as everything else and never steps back;
+only `WallClock` looks at the machine's own date, as a process of its own must.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+import trio
+import trio.testing
+
+NS = 1_000_000_000
+
+
+class Clock(Protocol):
+    """What tells the date, in nanoseconds since 1970 UTC."""
+
+    def now_ns(self) -> int:
+        """The date."""
+        ...
+
+
+class WallClock:
+    """The machine's date."""
+
+    def now_ns(self) -> int:
+        """The date, in ns since 1970 UTC; may step when the machine's clock is set."""
+        return time.time_ns()
+
+
+class AnchoredClock:
+    """A date that was `anchor_ns` when this was made and has moved with trio's clock since."""
+
+    def __init__(self, anchor_ns: int) -> None:
+        self._anchor_ns = anchor_ns
+        self._began = trio.current_time()
+
+    def now_ns(self) -> int:
+        """The date, in ns since 1970 UTC."""
+        return self._anchor_ns + round((trio.current_time() - self._began) * NS)
+
+
+def scaled(speed: float) -> trio.abc.Clock | None:
+    """A clock for `trio.run` that runs `speed` times as fast as the machine's; None (trio's own) for 1."""
+    return None if speed == 1 else trio.testing.MockClock(rate=speed)

@@ -1,0 +1,48 @@
+"""A run in virtual time: a clock that jumps to the next deadline when nothing else can happen, on a seed.
+
+The same seed and the same input give the same run, byte for byte: trio's scheduler, the masks and nonces of wsproto and
+the payloads of trio-websocket's pings all draw from the seed. Four switches do it, two of them private to their
+libraries; they are turned here and nowhere else, and turned back at the end.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import trio
+import trio._core._run as trio_run
+import trio.testing
+import trio_websocket
+
+T = TypeVar("T")
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    urandom, deterministic = os.urandom, trio_run._ALLOW_DETERMINISTIC_SCHEDULING
+    numbers = trio_websocket.WebSocketConnection.CONNECTION_ID
+    state, scheduler = random.getstate(), trio_run._r.getstate()
+    trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # sort each batch of tasks, then shuffle by _r
+    trio_run._r.seed(seed)
+    random.seed(seed)  # trio-websocket's ping payloads
+    os.urandom = random.Random(f"{seed}:urandom").randbytes  # noqa: S311 - wsproto's nonce and masks, our entropy
+    trio_websocket.WebSocketConnection.CONNECTION_ID = itertools.count()
+    try:
+        yield
+    finally:
+        os.urandom = urandom
+        trio_run._ALLOW_DETERMINISTIC_SCHEDULING = deterministic  # type: ignore[misc]
+        random.setstate(state)
+        trio_run._r.setstate(scheduler)
+        trio_websocket.WebSocketConnection.CONNECTION_ID = numbers
+
+
+def run(main: Callable[[], Awaitable[T]], seed: int) -> T:
+    """`trio.run(main)` in virtual time from `seed`; what `main` returns."""
+    with _seeded(seed):
+        return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
