@@ -1,0 +1,135 @@
+"""The referee's record: what the exchange did, in its own order, whatever any client believes.
+
+JSON lines as the face `--audit FILE` describes them: `seq` from 1 without gaps, `ts` in ns of market time, `ev`, and
+what belongs to it; a member that does not apply is absent. Amounts are decimal strings. Each line is flushed when it
+is written; what goes wrong with the stream goes up to the caller.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import TextIO
+
+from tetrio.core.money import to_text
+from tetrio.sim.engine import Engine
+from tetrio.sim.orders import Balance, Execution, Fill, Rejected, Report, UserEvent
+
+_EVENTS = {
+    Execution.NEW: "accept",
+    Execution.TRADE: "fill",
+    Execution.CANCELED: "cancel",
+    Execution.EXPIRED: "expire",
+    Execution.TRADE_PREVENTION: "expire",
+    Execution.REJECTED: "reject",
+}
+
+
+class Audit:
+    """Writes the lines of one exchange."""
+
+    def __init__(self, stream: TextIO, engine: Engine) -> None:
+        """`engine` is asked for balances and for how amounts are written."""
+        self._stream, self._engine = stream, engine
+        self._seq = 0
+
+    def deposit(self, account: str, asset: str, units: int, market_ns: int) -> None:
+        """After a deposit, opening funds too."""
+        self._transfer("deposit", account, asset, units, market_ns)
+
+    def withdraw(self, account: str, asset: str, units: int, market_ns: int) -> None:
+        """After a withdrawal."""
+        self._transfer("withdraw", account, asset, units, market_ns)
+
+    def connect(self, market_ns: int, **facts: object) -> None:
+        """A connection opened; facts such as connection=1, face="ws_api"."""
+        self._write(market_ns, "connect", facts)
+
+    def logon(self, account: str, market_ns: int, **facts: object) -> None:
+        """A session was authenticated."""
+        self._write(market_ns, "logon", {**self._holder(account, self._engine.balances(account)), **facts})
+
+    def disconnect(self, market_ns: int, **facts: object) -> None:
+        """A connection ended."""
+        self._write(market_ns, "disconnect", facts)
+
+    def events(self, events: Iterable[UserEvent]) -> None:
+        """Reports become accept, fill, cancel, expire and reject lines; positions are no lines of their own."""
+        for event in events:
+            if isinstance(event, Report):
+                self._report(event)
+
+    def rejected(self, refusal: Rejected) -> None:
+        """A refused new order; nothing where the refusal has no report (cancels, queries).
+
+        Not for the new leg of a cancel-replace that was refused after the cancel: its report is among the events.
+        """
+        if refusal.report is not None:
+            self._report(refusal.report)
+
+    def end(self, market_ns: int, frames: int, market_from: int, market_to: int) -> None:
+        """The last line: lines of the market consumed, and the market time (ns) from its first to its last event."""
+        self._write(market_ns, "end", {"frames": frames, "market_from": market_from, "market_to": market_to})
+
+    def _transfer(self, event: str, account: str, asset: str, units: int, market_ns: int) -> None:
+        facts = self._holder(account, self._engine.balances(account))
+        self._write(market_ns, event, {**facts, "asset": asset, "amount": self._engine.amount_text(asset, units)})
+
+    def _report(self, report: Report) -> None:
+        order = report.order
+        facts = {**self._holder(order.account, report.balances), **self._order(report)}
+        if report.fill is not None:
+            facts |= self._fill(report, report.fill)
+        self._write(report.market_ns, _EVENTS[report.execution], facts)
+
+    def _order(self, report: Report) -> dict[str, object]:
+        order, request = report.order, report.request
+        facts: dict[str, object] = {"symbol": order.symbol}
+        if order.order_id >= 0:
+            facts["order_id"] = order.order_id
+        if order.client_order_id:
+            facts["client_order_id"] = order.client_order_id
+        facts |= {"side": order.side.value, "type": order.type}
+        if request is not None:
+            asked = {"price": request.price, "qty": request.quantity}
+            facts |= {name: _plain(amount) for name, amount in asked.items() if amount is not None}
+        else:
+            rules = self._engine.rules(order.symbol)
+            if order.price:
+                facts["price"] = rules.price_text(order.price)
+            if order.quote_order_qty is None:
+                facts["qty"] = rules.qty_text(order.qty)
+            facts["filled"] = rules.qty_text(order.filled)
+        facts["status"] = order.status
+        if report.reason:
+            facts["reason"] = f"{report.code} {report.reason}" if report.code else report.reason
+        return facts
+
+    def _fill(self, report: Report, fill: Fill) -> dict[str, object]:
+        rules = self._engine.rules(report.order.symbol)
+        return {
+            "trade_id": fill.trade_id,
+            "last_price": rules.price_text(fill.price),
+            "last_qty": rules.qty_text(fill.qty),
+            "commission": self._engine.amount_text(fill.commission_asset, fill.commission),
+            "commission_asset": fill.commission_asset,
+            "maker": fill.maker,
+            "why": report.why,
+        }
+
+    def _holder(self, account: str, balances: Mapping[str, Balance]) -> dict[str, object]:
+        text = self._engine.amount_text
+        held = {asset: [text(asset, amount.free), text(asset, amount.locked)] for asset, amount in balances.items()}
+        return {"account": account, "balances": held}
+
+    def _write(self, market_ns: int, event: str, facts: Mapping[str, object]) -> None:
+        self._seq += 1
+        line = {"seq": self._seq, "ts": market_ns, "ev": event, **facts}
+        self._stream.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+        self._stream.flush()
+
+
+def _plain(amount: Decimal) -> str:
+    """A decimal as the client wrote it, in fixed point with at least 8 decimals."""
+    return to_text(1, amount) if amount else "0.00000000"

@@ -1,0 +1,275 @@
+"""Klines from trades: every interval of Binance's, aligned to UTC, in integers.
+
+A second's trades are gathered once and handed on to all intervals when the second is over. Only candles that hold
+trades are stored (the last `keep` of each interval); the empty ones between them are made when asked for: no volume,
+all four prices the last close, first and last trade id -1. So `kline_1s` beats steadily whether anyone trades or not.
+Until the first trade the best bid stands in for the price. A trade whose time lies before the second being gathered
+(recorded times may step back) counts in that second.
+
+Not here: who subscribed, and how a candle looks as JSON.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+
+import msgspec
+
+_SECOND = 1000
+_DAY = 86_400_000
+_LENGTH_MS = {
+    "1s": _SECOND,
+    "1m": 60_000,
+    "3m": 180_000,
+    "5m": 300_000,
+    "15m": 900_000,
+    "30m": 1_800_000,
+    "1h": 3_600_000,
+    "2h": 7_200_000,
+    "4h": 14_400_000,
+    "6h": 21_600_000,
+    "8h": 28_800_000,
+    "12h": 43_200_000,
+    "1d": _DAY,
+    "3d": 3 * _DAY,
+    "1w": 7 * _DAY,
+}
+_OFFSET_MS = {"1w": 4 * _DAY}
+"""Weeks begin on Monday; 1970 began on a Thursday."""
+
+INTERVALS = (*_LENGTH_MS, "1M")
+
+
+class Candle(msgspec.Struct, gc=False):
+    """One candle: prices in ticks, volumes in lots and tick-lots, times in ms UTC."""
+
+    open_ms: int
+    close_ms: int
+    """Open of the next candle - 1."""
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int = 0
+    quote_volume: int = 0
+    """Tick-lots."""
+    trades: int = 0
+    taker_volume: int = 0
+    """Lots that buyers took."""
+    taker_quote: int = 0
+    first_id: int = -1
+    last_id: int = -1
+
+    def add(self, other: Candle) -> None:
+        """Takes in a later candle that lies within this one."""
+        self.high = max(self.high, other.high)
+        self.low = min(self.low, other.low)
+        self.close = other.close
+        self.volume += other.volume
+        self.quote_volume += other.quote_volume
+        self.trades += other.trades
+        self.taker_volume += other.taker_volume
+        self.taker_quote += other.taker_quote
+        if other.last_id >= 0:
+            self.first_id = other.first_id if self.first_id < 0 else self.first_id
+            self.last_id = other.last_id
+
+    def copy(self) -> Candle:
+        """Its own values, for keeps."""
+        return msgspec.structs.replace(self)
+
+
+def open_of(interval: str, at_ms: int) -> int:
+    """Open time of the candle that holds `at_ms`; KeyError for an unknown interval."""
+    if interval == "1M":
+        moment = datetime.fromtimestamp(at_ms // 1000, UTC)
+        return _month_ms(moment.year, moment.month)
+    offset = _OFFSET_MS.get(interval, 0)
+    return (at_ms - offset) // _LENGTH_MS[interval] * _LENGTH_MS[interval] + offset
+
+
+def next_open(interval: str, open_ms: int) -> int:
+    """Open time of the candle after the one that opens at `open_ms`; KeyError for an unknown interval."""
+    if interval == "1M":
+        moment = datetime.fromtimestamp(open_ms // 1000, UTC)
+        return _month_ms(moment.year + moment.month // 12, moment.month % 12 + 1)
+    return open_ms + _LENGTH_MS[interval]
+
+
+def _month_ms(year: int, month: int) -> int:
+    return int(datetime(year, month, 1, tzinfo=UTC).timestamp()) * 1000
+
+
+def widen(candles: Iterable[Candle], interval: str) -> list[Candle]:
+    """Candles of a longer interval from shorter ones, oldest first; the first and last may be partial."""
+    series = _Series(interval, None)
+    for candle in candles:
+        series.add(candle)
+    return [*series.closed, *([series.forming] if series.forming else [])]
+
+
+class _Series:
+    """One interval: stored candles and the one that later trades still enter."""
+
+    def __init__(self, interval: str, keep: int | None) -> None:
+        self.interval = interval
+        self.closed: deque[Candle] = deque(maxlen=keep)
+        self.forming: Candle | None = None
+
+    def add(self, candle: Candle) -> None:
+        """A shorter candle, not before the last one."""
+        if self.forming is not None:
+            if candle.open_ms <= self.forming.close_ms:
+                self.forming.add(candle)
+                return
+            self.closed.append(self.forming)
+        opened = open_of(self.interval, candle.open_ms)
+        wide = candle.copy()
+        wide.open_ms, wide.close_ms = opened, next_open(self.interval, opened) - 1
+        self.forming = wide
+
+
+class Candles:
+    """Candles of every interval from one stream of trades."""
+
+    def __init__(self, history: Iterable[Candle] = (), keep: int = 1500) -> None:
+        """No trades yet.
+
+        history   closed 1m candles from before the first trade, oldest first; they enter 1m and longer intervals
+        keep      candles with trades that are stored per interval
+        """
+        self._second: Candle | None = None
+        self._series = {interval: _Series(interval, keep) for interval in INTERVALS}
+        self._keep = keep
+        self._stand_in = 0
+        for candle in history:
+            self._stand_in = candle.close
+            for interval, series in self._series.items():
+                if interval != "1s":
+                    series.add(candle)
+
+    def on_trade(self, price: int, qty: int, trade_id: int, at_ms: int, buyer_is_maker: bool) -> None:
+        """One trade, the public's or a client's. `at_ms` is of the same clock as the `now_ms` of the questions."""
+        quote = price * qty
+        taker_volume, taker_quote = (0, 0) if buyer_is_maker else (qty, quote)
+        second = self._second
+        if second is None or at_ms > second.close_ms:
+            if second is not None:
+                self._hand_on(second)
+            opened = at_ms // _SECOND * _SECOND
+            self._second = Candle(
+                opened,
+                opened + _SECOND - 1,
+                price,
+                price,
+                price,
+                price,
+                qty,
+                quote,
+                1,
+                taker_volume,
+                taker_quote,
+                trade_id,
+                trade_id,
+            )
+            return
+        if price > second.high:
+            second.high = price
+        elif price < second.low:
+            second.low = price
+        second.close = price
+        second.volume += qty
+        second.quote_volume += quote
+        second.trades += 1
+        second.taker_volume += taker_volume
+        second.taker_quote += taker_quote
+        second.last_id = trade_id
+
+    def on_bid(self, bid: int) -> None:
+        """The best bid: stands in for a price until the first trade."""
+        if bid and self._second is None:
+            self._stand_in = bid
+
+    def forming(self, interval: str, now_ms: int) -> Candle | None:
+        """The candle that holds `now_ms`; None before any price is known. KeyError for an unknown interval."""
+        found = self._until(interval, now_ms, 1, lambda candle: True)
+        return found[0] if found else None
+
+    def closed_since(self, interval: str, after_ms: int, now_ms: int) -> list[Candle]:
+        """Candles whose `close_ms` is at or after `after_ms` and before `now_ms`, oldest first (at most `keep`).
+
+        Called with the last call's `now_ms` as `after_ms` it gives each candle once, as soon as it is over.
+        """
+        last = open_of(interval, now_ms) - 1
+        if last < after_ms:
+            return []
+        return self._until(interval, last, self._keep, lambda candle: candle.close_ms >= after_ms)
+
+    def history(
+        self, interval: str, limit: int, now_ms: int, *, start_ms: int | None = None, end_ms: int | None = None
+    ) -> list[Candle]:
+        """As klines asks: by open time, oldest first, the forming one last.
+
+        Without `start_ms` the newest `limit` up to `end_ms` or `now_ms`; with it the oldest `limit` from there.
+        """
+        until = now_ms if end_ms is None else min(end_ms, now_ms)
+        if start_ms is None:
+            return self._until(interval, until, limit, lambda candle: True)
+        opened = open_of(interval, start_ms)
+        if opened < start_ms:
+            opened = next_open(interval, opened)
+        found = self._until(interval, until, max(self._keep, limit), lambda candle: candle.open_ms >= opened)
+        return found[:limit]
+
+    def _hand_on(self, second: Candle) -> None:
+        for series in self._series.values():
+            series.add(second)
+
+    def _stored(self, interval: str) -> Iterator[Candle]:
+        """Candles with trades, newest first, the second being gathered among them."""
+        series = self._series[interval]
+        newest, second = series.forming, self._second
+        if second is not None:
+            if newest is not None and second.open_ms <= newest.close_ms:
+                newest = newest.copy()
+                newest.add(second)
+            else:
+                opened = open_of(interval, second.open_ms)
+                wide = second.copy()
+                wide.open_ms, wide.close_ms = opened, next_open(interval, opened) - 1
+                yield wide
+        if newest is not None:
+            yield newest
+        yield from reversed(series.closed)
+
+    def _until(self, interval: str, last_ms: int, limit: int, wanted: Callable[[Candle], bool]) -> list[Candle]:
+        """Up to `limit` candles ending with the one that holds `last_ms`, gaps filled, while they are wanted."""
+        opened = open_of(interval, last_ms)
+        found: list[Candle] = []
+        candle: Candle | None = None
+        for candle in self._stored(interval):
+            if candle.open_ms > opened:
+                continue
+            while opened > candle.open_ms and len(found) < limit:
+                if not self._append(found, _empty(interval, opened, candle.close), wanted):
+                    return found[::-1]
+                opened = open_of(interval, opened - 1)
+            if len(found) == limit or not self._append(found, candle.copy(), wanted):
+                return found[::-1]
+            opened = open_of(interval, opened - 1)
+        if candle is None and self._stand_in and limit:
+            self._append(found, _empty(interval, opened, self._stand_in), wanted)
+        return found[::-1]
+
+    @staticmethod
+    def _append(found: list[Candle], candle: Candle, wanted: Callable[[Candle], bool]) -> bool:
+        if wanted(candle):
+            found.append(candle)
+            return True
+        return False
+
+
+def _empty(interval: str, opened: int, price: int) -> Candle:
+    return Candle(opened, next_open(interval, opened) - 1, price, price, price, price)

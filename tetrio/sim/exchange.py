@@ -1,0 +1,278 @@
+"""The exchange, assembled: Binance's WebSocket API, market streams and a part of REST in front of the engine.
+
+    market = open_market("synthetic")
+    exchange = Exchange(ExchangeConfig(market=market, keys={...}, funds={"ETH": "1"}, clocks=Clocks(time.time_ns)))
+    urls = await nursery.start(exchange.run)
+
+It listens on two ports of one host, REST and WebSocket (any path), through trio's listeners, so that it runs on a
+simulated network unmodified; `serve_ws_stream` and `serve_rest_stream` serve a stream of any kind without a listener.
+The market waits for the first stream subscriber. One symbol, one account, and all API keys are that account's.
+Printing, signals and files are the caller's.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import itertools
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import TextIO
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import attrs
+import msgspec
+import trio
+from trio_websocket import WebSocketConnection
+
+from tetrio.errors import ConfigError
+from tetrio.sim import connection
+from tetrio.sim.auth import HmacSecret
+from tetrio.sim.connection import Accepted, Connection, Transport, Turned
+from tetrio.sim.limits import FrameCounter, MessageRate
+from tetrio.sim.player import Clocks, Player
+from tetrio.sim.rest import UNITS, RestServer
+from tetrio.sim.streams import Hub, Line
+from tetrio.sim.tape import Market
+from tetrio.sim.venue import Venue
+from tetrio.sim.wsapi import ApiLine, LineOptions
+from tetrio.wire.control import MAX_STREAMS, Subscriptions
+from tetrio.wire.rules import PRODUCTION_LIMITS, RateLimit
+from tetrio.wire.sign import Verifier
+
+__all__ = ["Clocks", "Exchange", "ExchangeConfig", "HmacSecret", "Urls"]
+
+STREAM_MESSAGES_PER_S = 5
+
+
+@attrs.frozen(kw_only=True)
+class ExchangeConfig:
+    """What is served, and how."""
+
+    market: Market
+    """Opened by `sim.tape.open_market`; played once."""
+    clocks: Clocks
+    keys: Mapping[str, Verifier | HmacSecret]
+    """API key -> how its signatures are checked."""
+    funds: Mapping[str, str] = attrs.field(factory=dict)
+    """Opening balances: asset -> amount."""
+    fills: str = "queue"
+    """How resting orders fill: `queue`, `touch` or `through` (sim.book)."""
+    maker: Decimal = Decimal(0)
+    """Commission, a fraction of what is received."""
+    taker: Decimal = Decimal(0)
+    seed: int = 1
+    """Of what the exchange itself draws: the number it gives each handshake."""
+    latency_ms: float = 0.0
+    """By how much market data, requests and user events are delayed each, in ms of trio's clock."""
+    limits: Sequence[RateLimit] = PRODUCTION_LIMITS
+    """Rate limits of the WebSocket API, kept and told."""
+    audit: TextIO | None = None
+    """Where the record goes (interfaces.md); flushed line by line, closed by the caller."""
+    host: str = "127.0.0.1"
+    rest_port: int = 0
+    """0 takes a free one."""
+    ws_port: int = 0
+    lifetime_s: float = 86400.0
+    """After which a WebSocket connection is closed."""
+    ping_s: float = 20.0
+    pong_s: float = 60.0
+    beat_s: float = 1.0
+    """Period of kline_1s and avgPrice, s of market time; the other klines are told every second time."""
+    outbox_bytes: int = 8 << 20
+    """What may wait for a slow WebSocket client before it is cut."""
+    on_market_end: Callable[[int], None] | None = None
+    """Called with the number of frames when a recorded market has been played out."""
+
+
+@attrs.frozen
+class Urls:
+    """Where it listens."""
+
+    rest: str
+    ws_api: str
+    stream: str
+    sbe: str
+    """As `stream`: SBE is not served yet."""
+
+
+class Exchange:
+    """One exchange with one symbol and one account."""
+
+    def __init__(self, config: ExchangeConfig) -> None:
+        """Open; the audit's first lines, the deposits, are written here. ConfigError for funds that cannot be."""
+        self._config = config
+        self._delay_s = config.latency_ms / 1000
+        self.venue = Venue(
+            config.market,
+            now_ns=config.clocks.now_ns,
+            keys=config.keys,
+            funds=config.funds,
+            fills=config.fills,
+            maker=config.maker,
+            taker=config.taker,
+            limits=config.limits,
+            audit=config.audit,
+        )
+        self._hub = Hub()
+        self._rest = RestServer(self.venue)
+        self._rng = random.Random(config.seed)  # noqa: S311 - numbers for handshakes, no secrets
+        self._pings = itertools.count(1)
+
+    async def run(self, *, task_status: trio.TaskStatus[Urls] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen, serve and play the market until cancelled; `started` with the URLs.
+
+        ConfigError when a port cannot be had. The record's `end` line is written on every way out.
+        """
+        config = self._config
+        player = Player(self.venue, self._hub, config.clocks, beat_s=config.beat_s, on_end=config.on_market_end)
+        try:
+            rest, ws = await self._listen()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(functools.partial(trio.serve_listeners, self.serve_rest_stream, rest))
+                nursery.start_soon(functools.partial(trio.serve_listeners, self.serve_ws_stream, ws))
+                nursery.start_soon(player.run)
+                task_status.started(self._urls(_port(rest), _port(ws)))
+        finally:
+            self._end()
+
+    async def serve_ws_stream(self, stream: trio.abc.Stream) -> None:
+        """Serve one WebSocket connection, to any path, until it ends."""
+        await connection.serve(stream, self._route, self._headers)
+
+    async def serve_rest_stream(self, stream: trio.abc.Stream) -> None:
+        """Serve one HTTP connection until it ends."""
+        await self._rest.serve(stream)
+
+    async def _listen(self) -> tuple[list[trio.SocketListener], list[trio.SocketListener]]:
+        rest = await self._open(self._config.rest_port)
+        try:
+            return rest, await self._open(self._config.ws_port)
+        except BaseException:
+            for listener in rest:
+                await trio.aclose_forcefully(listener)
+            raise
+
+    async def _open(self, port: int) -> list[trio.SocketListener]:
+        host = self._config.host
+        try:
+            return await trio.open_tcp_listeners(port, host=host)
+        except OSError as error:
+            why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror or error}"
+            raise ConfigError(f"port {port} of {host} {why}; choose another one, or 0 for a free one") from error
+
+    def _urls(self, rest_port: int, ws_port: int) -> Urls:
+        host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
+        line = f"ws://{host}:{ws_port}"
+        return Urls(rest=f"http://{host}:{rest_port}", ws_api=f"{line}/ws-api/v3", stream=line, sbe=line)
+
+    def _end(self) -> None:
+        market, venue = self._config.market, self.venue
+        now_ns = venue.clock.now_ns()
+        reached_ns = min(now_ns, market.last_ns) if market.last_ns else now_ns
+        venue.audit.end(now_ns, market.frames, market.first_ns, reached_ns)
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        return [(b"x-mbx-uuid", b"%032x" % self._rng.getrandbits(128))]
+
+    # -- who serves what --------------------------------------------------------------------------------------------
+    def _route(self, target: str) -> Accepted | Turned:
+        url = urlsplit(target)
+        query = dict(parse_qsl(url.query, keep_blank_values=True))
+        unit = query.get("timeUnit", "MILLISECOND")
+        if unit not in UNITS:
+            return _turned(400, -1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
+        if url.path.rstrip("/") == "/ws-api/v3":
+            if query.get("responseFormat", "json").lower() != "json":
+                return _turned(400, -1155, "SBE is not enabled.")
+            options = LineOptions(
+                micros=UNITS[unit], return_rate_limits=query.get("returnRateLimits", "true").lower() != "false"
+            )
+            return functools.partial(self._serve_api, options)
+        subscriptions = _subscriptions(url.path, query.get("streams", ""))
+        if subscriptions is None:
+            return Turned(404, b"not found")
+        if len(subscriptions.names) > MAX_STREAMS:
+            return Turned(400, b"too many streams")
+        return functools.partial(self._serve_line, subscriptions, UNITS[unit])
+
+    async def _serve_api(self, options: LineOptions, ws: WebSocketConnection, transport: Transport) -> None:
+        client = Connection(ws, transport, outbox_bytes=self._config.outbox_bytes)
+        with self._recorded(client, "ws_api") as number:
+            line = ApiLine(
+                self.venue,
+                number,
+                transport.address,
+                reply=client.push,
+                event=functools.partial(client.push, delay_s=self._delay_s),
+                options=options,
+            )
+            try:
+                await self._run(client, line.handle, self._delay_s)
+            finally:
+                line.close()
+
+    async def _serve_line(
+        self, subscriptions: Subscriptions, micros: bool, ws: WebSocketConnection, transport: Transport
+    ) -> None:
+        client = Connection(ws, transport, outbox_bytes=self._config.outbox_bytes)
+        line = Line(functools.partial(client.push, delay_s=self._delay_s), subscriptions, micros=micros)
+        rate, frames = MessageRate(STREAM_MESSAGES_PER_S), FrameCounter()
+
+        def count(data: bytes | bytearray) -> None:
+            for _ in range(frames.feed(data)):
+                if not rate.admit(trio.current_time()):
+                    client.cut(1008, "Too many requests")
+
+        with self._recorded(client, "stream"):
+            transport.on_bytes = count
+            self._hub.join(line)
+            try:
+                await self._run(client, lambda message: client.push_text(self._hub.control(line, message)), 0.0)
+            finally:
+                self._hub.leave(line)
+
+    async def _run(self, client: Connection, handle: Callable[[str | bytes], None], delay_s: float) -> None:
+        config = self._config
+        await client.run(
+            handle,
+            delay_s=delay_s,
+            ping_s=config.ping_s,
+            pong_s=config.pong_s,
+            lifetime_s=config.lifetime_s,
+            payload=lambda: b"%d.%d" % (self.venue.now_ms(), next(self._pings)),
+        )
+
+    @contextmanager
+    def _recorded(self, client: Connection, face: str) -> Iterator[int]:
+        number = self.venue.connected(face)
+        try:
+            yield number
+        except trio.Cancelled:
+            client.why = "the exchange stopped"
+            raise
+        finally:
+            self.venue.disconnected(number, face, client.why)
+
+
+def _subscriptions(path: str, streams: str) -> Subscriptions | None:
+    """What a stream URL asks for; None when the path is none of ours. A name without @ is nobody's stream: a dummy."""
+    head, *names = unquote(path).strip("/").split("/")
+    if head == "stream":
+        return Subscriptions(_real(streams.split("/")), combined=True) if not names else None
+    return Subscriptions(_real(names)) if head == "ws" else None
+
+
+def _real(names: Sequence[str]) -> list[str]:
+    return [name for name in names if "@" in name or name.startswith("!")]
+
+
+def _turned(status: int, code: int, msg: str) -> Turned:
+    return Turned(status, msgspec.json.encode({"code": code, "msg": msg}))
+
+
+def _port(listeners: Sequence[trio.SocketListener]) -> int:
+    port: int = listeners[0].socket.getsockname()[1]
+    return port

@@ -1,0 +1,217 @@
+"""What the three faces share: engine, account, candles, clocks, limits, the referee's record, and who hears of what.
+
+Everything here is plain calls in the order in which things happen; no task, no socket, no waiting. Every change of the
+engine goes through `change`, which writes the record and counts orders at once; what clients are told follows with
+`tell`, after the reply to whoever caused it.
+"""
+
+from __future__ import annotations
+
+import collections
+import io
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import TextIO
+
+import attrs
+
+from tetrio.core.money import decimal
+from tetrio.errors import ConfigError
+from tetrio.sim.audit import Audit
+from tetrio.sim.auth import HmacSecret, Keys
+from tetrio.sim.candles import Candles
+from tetrio.sim.engine import Engine
+from tetrio.sim.limits import OrderCounter, WeightMeter
+from tetrio.sim.orders import Execution, Position, Rejected, Report, TradePrint, UserEvent
+from tetrio.sim.shapes import Shapes
+from tetrio.sim.tape import Market
+from tetrio.wire.rules import PRODUCTION_LIMITS, RateLimit
+from tetrio.wire.sign import Verifier
+from tetrio.wire.user import BalanceUpdate, ExecutionReport, OutboundAccountPosition
+
+ACCOUNT = "main"
+UID = 100000001
+HISTORY = 1500  # 1m candles from before the market that klines can tell
+RECENT_TRADES = 1000
+RAW_REQUESTS = RateLimit(rate_limit_type="RAW_REQUESTS", interval="MINUTE", interval_num=5, limit=300000)
+
+Told = ExecutionReport | OutboundAccountPosition | BalanceUpdate
+Listener = Callable[[str, Sequence[Told]], None]
+"""Hears (account, events)."""
+
+
+class _Nowhere(io.StringIO):
+    """Where the record goes when nobody wants it."""
+
+    def write(self, text: str, /) -> int:
+        return len(text)
+
+
+@attrs.frozen(kw_only=True)
+class RecentTrade:
+    """A public trade as trades.recent tells it."""
+
+    trade_id: int
+    price: int
+    """Ticks."""
+    qty: int
+    """Lots."""
+    at_ms: int
+    buyer_is_maker: bool
+
+
+class MarketClock:
+    """Market time: what the tape calls now. It never goes back."""
+
+    def __init__(self, first_ns: int) -> None:
+        self._read: Callable[[], int] = lambda: first_ns
+        self._latest_ns = first_ns
+        self._ahead_ms = 0
+
+    def start(self, read: Callable[[], int]) -> None:
+        """From now on `read` tells it."""
+        self._read = read
+
+    def now_ns(self) -> int:
+        """Nanoseconds since 1970."""
+        return self.reach(self._read())
+
+    def reach(self, market_ns: int) -> int:
+        """Be at `market_ns` or, if that is past, where it is already."""
+        self._latest_ns = max(self._latest_ns, market_ns)
+        return self._latest_ns
+
+    def now_ms(self) -> int:
+        """The matching engine's time of the recording, ms: trades and candles are dated by it.
+
+        A recording is timed by whoever received it, whose clock may be behind the times that stand in the frames.
+        """
+        self.now_ns()
+        return self.latest_ms
+
+    @property
+    def latest_ms(self) -> int:
+        """The same as of the last event, without a look at the clock."""
+        return self._latest_ns // 1_000_000 + self._ahead_ms
+
+    def see(self, at_ms: int) -> None:
+        """A frame dated `at_ms` has come."""
+        self._ahead_ms = max(self._ahead_ms, at_ms - self._latest_ns // 1_000_000)
+
+    def until_ns(self, at_ms: int) -> int:
+        """Market time at which `now_ms` will be `at_ms`."""
+        return (at_ms - self._ahead_ms) * 1_000_000
+
+
+class Venue:
+    """One symbol, one account."""
+
+    def __init__(
+        self,
+        market: Market,
+        *,
+        now_ns: Callable[[], int],
+        keys: Mapping[str, Verifier | HmacSecret],
+        funds: Mapping[str, str],
+        fills: str = "queue",
+        maker: Decimal = Decimal(0),
+        taker: Decimal = Decimal(0),
+        limits: Sequence[RateLimit] = PRODUCTION_LIMITS,
+        audit: TextIO | None = None,
+    ) -> None:
+        """Open for business; the funds are deposited. ConfigError when they cannot be.
+
+        now_ns   the service clock
+        limits   of the WebSocket API, as exchangeInfo tells them
+        """
+        self.market, self.rules, self.symbol = market, market.rules, market.symbol
+        self._now_ns = now_ns
+        self.limits = tuple(limits)
+        self.keys = Keys(keys)
+        self.clock = MarketClock(market.first_ns)
+        self.engine = Engine(
+            [market.rules], fills=fills, maker=maker, taker=taker, first_trade_id=market.first_trade_id
+        )
+        self.shapes = Shapes(market.rules, self.engine)
+        self.candles = Candles(market.history("1m", HISTORY))
+        self.weights = WeightMeter(self.limits)
+        self.orders = OrderCounter(self.limits)
+        self.recent: collections.deque[RecentTrade] = collections.deque(maxlen=RECENT_TRADES)
+        self.updated_ms = self.now_ms()
+        self.audit = Audit(audit if audit is not None else _Nowhere(), self.engine)
+        self.on_prints: Callable[[Sequence[TradePrint]], None] | None = None
+        """Told of clients' trades, after the clients concerned."""
+        self._listeners: list[Listener] = []
+        self._connections = 0
+        self.engine.open_account(ACCOUNT)
+        for asset, amount in funds.items():
+            self._fund(asset, amount)
+
+    # -- time -------------------------------------------------------------------------------------------------------
+    def now_ms(self) -> int:
+        """Service time, ms."""
+        return self._now_ns() // 1_000_000
+
+    def now_us(self) -> int:
+        """Service time, us."""
+        return self._now_ns() // 1000
+
+    # -- who is here ------------------------------------------------------------------------------------------------
+    def connected(self, face: str) -> int:
+        """A connection opened; its number."""
+        self._connections += 1
+        self.audit.connect(self.clock.now_ns(), connection=self._connections, face=face)
+        return self._connections
+
+    def disconnected(self, connection: int, face: str, why: str) -> None:
+        """A connection ended."""
+        self.audit.disconnect(self.clock.now_ns(), connection=connection, face=face, why=why)
+
+    def logged_on(self, connection: int) -> None:
+        """A session authenticated."""
+        self.audit.logon(ACCOUNT, self.clock.now_ns(), connection=connection)
+
+    def listen(self, listener: Listener) -> None:
+        """Let `listener` hear of every account's events."""
+        self._listeners.append(listener)
+
+    def unlisten(self, listener: Listener) -> None:
+        """No more."""
+        self._listeners.remove(listener)
+
+    # -- what happens -----------------------------------------------------------------------------------------------
+    def change(self, events: Sequence[UserEvent]) -> None:
+        """The engine has changed: write it down, and count."""
+        if not events:
+            return
+        self.audit.events(events)
+        now_ms = self.updated_ms = self.now_ms()
+        for event in events:
+            if isinstance(event, Report) and event.execution is Execution.TRADE:
+                assert event.fill is not None, "a trade has a fill"
+                if event.fill.qty == event.order.filled:
+                    self.orders.first_fill(event.fill.maker, now_ms)
+
+    def refused(self, refusal: Rejected) -> None:
+        """The engine has refused a new order."""
+        self.audit.rejected(refusal)
+
+    def tell(self, events: Sequence[UserEvent], prints: Sequence[TradePrint] = ()) -> None:
+        """Tell clients, in order, and then the public."""
+        if events:
+            for listener in tuple(self._listeners):
+                listener(ACCOUNT, [self._told(event) for event in events])
+        if prints and self.on_prints is not None:
+            self.on_prints(prints)
+
+    def _told(self, event: UserEvent) -> Told:
+        if isinstance(event, Position):
+            return self.shapes.position(event)
+        return self.shapes.execution_report(event)
+
+    def _fund(self, asset: str, amount: str) -> None:
+        try:
+            units = self.engine.deposit(ACCOUNT, asset, decimal(amount))
+        except ValueError as error:
+            raise ConfigError(f"funds of {asset}: {error}") from None
+        self.audit.deposit(ACCOUNT, asset, units, self.clock.now_ns())
