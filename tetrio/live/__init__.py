@@ -1,0 +1,1 @@
+"""Does: the trio tasks of a running bot."""

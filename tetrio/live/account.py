@@ -1,0 +1,218 @@
+"""The account task: logs on, subscribes, learns balances and orders, then follows the user stream.
+
+The subscription comes first and the snapshot after it; events that arrive meanwhile wait in the link's channel and are
+applied on top, where what is older than the snapshot changes nothing back. From then on every event goes into the
+sleeve, the executor is woken, and changed holdings go to the strategy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+import trio
+
+from tetrio.core.market import Holdings, Side
+from tetrio.core.orders import JUMPSTART, Names, OrderEvent, OwnOrder, event_of
+from tetrio.errors import LinkLost, LinkStale, OrderRejected, UnsafeError
+from tetrio.journal import Journal
+from tetrio.live.link import Link, refused
+from tetrio.live.sleeve import Sleeve
+from tetrio.live.strategy import Inbound
+from tetrio.status import Status
+from tetrio.wire.request import (
+    AccountStatus,
+    BookTop,
+    OrderStatus,
+    PlacedOrder,
+    Subscription,
+    SymbolCommission,
+    is_timestamp,
+    raise_for,
+    result_of,
+    signed,
+)
+from tetrio.wire.sign import Signer
+from tetrio.wire.stream import ServerShutdown
+from tetrio.wire.user import EventStreamTerminated, ExecutionReport, OutboundAccountPosition, decode_event
+
+RECV_WINDOW_MS = 5000
+STALL_S = 5.0
+PUSH_S = 5.0  # how long the exchange may take to push balances after a jumpstart order
+
+
+class Account:
+    """The account as one epoch's link tells it."""
+
+    def __init__(
+        self,
+        link: Link,
+        sleeve: Sleeve,
+        names: Names,
+        *,
+        journal: Journal,
+        status: Status,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._link, self._sleeve, self._names = link, sleeve, names
+        self._journal, self._status, self._now_ms = journal, status, now_ms
+        self._held: Holdings | None = None
+
+    # -- coming up ------------------------------------------------------------------------------------------------
+    async def log_on(self, signer: Signer, api_key: str) -> None:
+        """`session.logon`; UnsafeError when key or signature are refused."""
+        params = signed({}, signer, api_key, self._now_ms(), RECV_WINDOW_MS)
+        reply = await self._link.request("session.logon", params, timed=False)
+        try:
+            raise_for(reply)
+        except UnsafeError as error:
+            raise refused(error) from error
+        except OrderRejected as error:
+            if is_timestamp(error):
+                raise LinkStale(f"logon refused: {error}; the clock is measured anew") from error
+            raise LinkLost(f"logon refused: {error}") from error
+
+    async def subscribe(self) -> None:
+        """Ask for the user stream."""
+        result_of(await self._link.request("userDataStream.subscribe", timed=False), Subscription)
+
+    async def maker_fee(self) -> float:
+        """The maker commission of this account on this symbol, all parts together, as a fraction."""
+        reply = await self._link.request("account.commission", {"symbol": self._sleeve.rules.name})
+        return result_of(reply, SymbolCommission).maker
+
+    async def snapshot(self) -> None:
+        """Ask for balances, and for the orders that may be ours."""
+        self._sleeve.take_account(result_of(await self._link.request("account.status"), AccountStatus))
+        await self.open_orders()
+
+    async def open_orders(self) -> list[OwnOrder]:
+        """Adopt own orders that rest, and ask for those that we thought unfinished and that do not."""
+        symbol = {"symbol": self._sleeve.rules.name}
+        reply = await self._link.request("openOrders.status", symbol)
+        resting = self._sleeve.take_open_orders(result_of(reply, list[OrderStatus]))
+        names = {order.client_order_id for order in resting}
+        for order in self._sleeve.unfinished():
+            if order.client_order_id not in names:
+                await self._ask(order)
+        return resting
+
+    async def _ask(self, order: OwnOrder) -> None:
+        params = {"symbol": self._sleeve.rules.name, "origClientOrderId": order.client_order_id}
+        try:
+            self._sleeve.take_status(result_of(await self._link.request("order.status", params), OrderStatus))
+        except OrderRejected:
+            # not found yet is no proof of absence: the executor goes on asking before it sends anything
+            self._sleeve.lose(order)
+
+    async def jumpstart(self) -> None:
+        """Learn the balances from what the exchange pushes when a deep post-only order is accepted.
+
+        One order far above the market, one far below, one after the other: each is cancelled by its own id before the
+        next is placed. Where neither is accepted (too little of both assets) the balances are asked for instead.
+        """
+        await self.open_orders()
+        reply = await self._link.request("ticker.book", {"symbol": self._sleeve.rules.name}, timed=False)
+        top = result_of(reply, BookTop)
+        pushed = 0
+        for side, text in ((Side.SELL, top.ask_price), (Side.BUY, top.bid_price)):
+            best = self._sleeve.rules.price_ticks(text)
+            if best:
+                pushed += await self._provoke(side, self._deep(side, best))
+        if not pushed:
+            self._journal.write("rebuilt", what="balances", source="account.status: no deep order was accepted")
+            self._sleeve.take_account(result_of(await self._link.request("account.status"), AccountStatus))
+
+    def _deep(self, side: Side, best: int) -> int:
+        """A price (ticks) far from the market, within the symbol's filters."""
+        rules = self._sleeve.rules
+        low, high = (
+            (rules.bid_multiplier_down, rules.bid_multiplier_up)
+            if side is Side.BUY
+            else (rules.ask_multiplier_down, rules.ask_multiplier_up)
+        )
+        away = (
+            max(Decimal("0.5"), (1 + low) / 2) if side is Side.BUY else min(Decimal(2), (1 + (high or Decimal(3))) / 2)
+        )
+        return max(int(best * away), rules.min_price_ticks, 1)
+
+    async def _provoke(self, side: Side, price: int) -> bool:
+        """Place a deep order of the smallest size, wait for the push, cancel it; False when it was refused."""
+        rules = self._sleeve.rules
+        lots = max(rules.min_qty_lots, -(-rules.min_notional_tick_lots // price) + 1)
+        name = self._names.next(0, JUMPSTART)
+        order = OwnOrder(
+            client_order_id=name, side=side, reason=JUMPSTART, episode=0, price_ticks=price, qty_lots=lots,
+            sent_ns=self._now_ms() * 1_000_000,
+        )  # fmt: skip
+        self._sleeve.sent(order)
+        params = {
+            "symbol": rules.name, "side": side.value, "type": "LIMIT_MAKER", "quantity": rules.qty_text(lots),
+            "price": rules.price_text(price), "newClientOrderId": name, "newOrderRespType": "RESULT",
+        }  # fmt: skip
+        try:
+            placed = result_of(await self._link.request("order.place", params), PlacedOrder)
+        except OrderRejected as error:
+            self._sleeve.learn(name, OrderEvent.REJECT, code=error.code)
+            return False
+        event = event_of(placed.status) if isinstance(placed.status, str) else OrderEvent.ACCEPT
+        self._sleeve.learn(name, event, order_id=placed.order_id, at_ms=placed.transact_time)
+        try:
+            with trio.fail_after(PUSH_S):
+                while not (self._sleeve.fresh and rules.base_asset in self._sleeve.balances):
+                    self._apply((await self._link.events.receive()).raw)
+        except trio.TooSlowError:
+            raise LinkStale(f"no balances were pushed within {PUSH_S:g} s of a jumpstart order") from None
+        finally:
+            with trio.CancelScope(shield=True), trio.move_on_after(PUSH_S):
+                raise_for(await self._link.request("order.cancel", {"symbol": rules.name, "orderId": placed.order_id}))
+                self._sleeve.learn(name, OrderEvent.CANCEL)
+        return True
+
+    # -- following ------------------------------------------------------------------------------------------------
+    async def run(self, out: trio.MemorySendChannel[Inbound], wake: Callable[[], None]) -> None:
+        """Follow the user stream until cancelled; LinkLost when it ends."""
+        async with out:
+            await self._tell_holdings(out)
+            async for event in self._link.events:
+                self._apply(event.raw)
+                wake()
+                await self._tell_holdings(out)
+
+    def _apply(self, raw: bytes) -> None:
+        event = decode_event(raw)
+        match event:
+            case ExecutionReport():
+                self._sleeve.take_report(event)
+            case OutboundAccountPosition():
+                self._sleeve.take_position(event)
+                self.tell_balances()
+            case EventStreamTerminated():
+                raise LinkLost("account: the exchange ended the user stream")
+            case ServerShutdown():
+                raise LinkLost("account: the exchange is about to restart")
+            case _:
+                self._journal.write("balance", event=type(event).__name__, text=str(event))
+
+    async def _tell_holdings(self, out: trio.MemorySendChannel[Inbound]) -> None:
+        held = self._sleeve.holdings()
+        if held == self._held:
+            return
+        self._held = held
+        try:
+            with trio.fail_after(STALL_S):
+                await out.send(held)
+        except trio.TooSlowError:
+            raise LinkStale(f"the strategy has not taken the holdings for {STALL_S:g} s") from None
+
+    def tell_balances(self) -> None:
+        """Say what is held, to people."""
+        rules = self._sleeve.rules
+        told = {}
+        for asset in (rules.base_asset, rules.quote_asset):
+            held = self._sleeve.balances.get(asset)
+            if held is not None:
+                told[asset] = f"{held.free + held.locked:f}"
+        self._status.balances = told
+        self._journal.write("balance", balances=msgspec.to_builtins(told))

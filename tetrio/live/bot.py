@@ -1,0 +1,348 @@
+"""One bot: what an epoch is made of, what outlives it, and how it says goodbye.
+
+    bot        signals, watchdog
+    └ epoch    REST client, order/account link (outer: they outlive the workers)
+      └ workers  account, strategy, feed, executor, clock (inner: cancelled first)
+
+The nesting is the stop: the workers are cancelled, the goodbye is said over the living link, then the link is closed.
+Where the link is what died, the goodbye is said over a fresh one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+import attrs
+import trio
+
+from tetrio.core.limits import DailyOrders, OrderBudget, Refusals
+from tetrio.core.market import Fill
+from tetrio.core.money import SymbolRules, plain
+from tetrio.core.orders import Names, OrderState, OwnOrder, account_tag
+from tetrio.core.params import ExitParams, RiskParams, StrategyParams
+from tetrio.errors import LinkError, OrderRejected, OrderUnknown, UnsafeError, WireError
+from tetrio.journal import Journal
+from tetrio.live.account import Account
+from tetrio.live.executor import Executor
+from tetrio.live.feed import BATCHES, Feed
+from tetrio.live.link import Link, open_link
+from tetrio.live.mailbox import Mailbox
+from tetrio.live.rest import Rest, open_rest
+from tetrio.live.sleeve import Sleeve
+from tetrio.live.strategy import Inbound, Intent, Memory, Strategy
+from tetrio.live.watchdog import Patience, watchdog
+from tetrio.net import entropy
+from tetrio.net.clock import Clock
+from tetrio.status import LiveOrder, Status
+from tetrio.wire.request import CanceledOrder, OrderStatus, is_unknown_order, result_of
+from tetrio.wire.rules import RateLimit
+from tetrio.wire.sign import Signer
+
+GOODBYE_S = 4.5  # of the 5 s that a stop may take
+UNKNOWN_GOODBYE_S = 14.5  # of 15 s, while an unknown outcome is being resolved
+CLOCK_EVERY_S = 600.0
+
+
+@attrs.frozen(kw_only=True)
+class Setup:
+    """Everything a bot is told at its start."""
+
+    rest: str
+    ws_api: str
+    stream: str
+    symbol: str
+    api_key: str = attrs.field(repr=False)
+    signer: Signer = attrs.field(repr=False)
+    strategy: StrategyParams
+    exit: ExitParams
+    risk: RiskParams
+    reserve_base: Decimal = Decimal(0)
+    reserve_quote: Decimal = Decimal(0)
+    max_notional: Decimal = Decimal(0)
+    jumpstart: bool = False
+    patience: Patience = attrs.field(factory=Patience)
+
+
+class Bot:
+    """A running bot. `run` returns when `stop` is set and the goodbye has been said."""
+
+    def __init__(self, setup: Setup, *, clock: Clock, journal: Journal, status: Status, rng: random.Random) -> None:
+        self.setup, self.clock, self.journal, self.status = setup, clock, journal, status
+        self.stop = trio.Event()
+        self.ready = trio.Event()
+        self._rng = rng
+        self._memory = Memory()
+        self._names = Names(account_tag(setup.api_key, setup.symbol), entropy.token(5))
+        self._budget, self._refusals = OrderBudget(), Refusals()
+        self._daily = DailyOrders(setup.risk.max_orders_per_day)
+        self._sleeve: Sleeve | None = None
+        self._offset_ms = 0.0
+        self._intents: Mailbox[Intent] = Mailbox(Intent())
+        self._said_goodbye = False
+        self._linked = False
+        self._observed = trio.Event()
+
+    def exchange_ms(self) -> int:
+        """The exchange's clock, as measured."""
+        return int(self.clock.now_ns() / 1e6 + self._offset_ms)
+
+    async def run(self) -> bool:
+        """Trade until `stop`; whether nothing of ours is left behind against `on_stop`."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._stop_waiting_for_the_exchange, nursery.cancel_scope)
+            await watchdog(
+                self._epoch,
+                ever_ready=self.ready.is_set,
+                stopping=self.stop.is_set,
+                tell=self._tell_epoch,
+                patience=self.setup.patience,
+                rng=self._rng,
+            )
+            nursery.cancel_scope.cancel()
+        if not self._said_goodbye:
+            await self._goodbye_over_a_fresh_link()
+        return self._said_goodbye
+
+    async def _stop_waiting_for_the_exchange(self, scope: trio.CancelScope) -> None:
+        """A stop while there is no link has nothing to wait for; with one, the epoch itself ends in order."""
+        await self.stop.wait()
+        if not self._linked:
+            scope.cancel()
+
+    def _tell_epoch(self, why: str, delay_s: float) -> None:
+        self.status.phase, self.status.detail = "connecting", f"{why}; next try in {delay_s:.1f} s"
+        self.status.links["account"] = "lost"
+        self.journal.write("epoch", number=self.status.epoch, state="ended", why=why, next_s=round(delay_s, 3))
+
+    # -- one epoch ------------------------------------------------------------------------------------------------
+    async def _epoch(self) -> None:
+        self.status.epoch += 1
+        self.status.phase, self.status.detail = "connecting", "asking for the clock and the symbol's rules"
+        self.journal.write("epoch", number=self.status.epoch, state="begun")
+        self._intents.value, self._observed = Intent(), trio.Event()
+        async with open_rest(self.setup.rest, self.clock.now_ns) as rest:
+            await self._measure_clock(rest)
+            rules, limits = await rest.symbol(self.setup.symbol)
+            async with open_link(self.setup.ws_api, self.exchange_ms) as link:
+                self._linked = True
+                self._tell_link("up")
+                sleeve = self._sleeve_for(rules, limits)
+                try:
+                    async with trio.open_nursery() as workers:
+                        workers.start_soon(self._work, rest, link, sleeve)
+                        await self.stop.wait()
+                        self.status.phase, self.status.detail = "stopping", "saying goodbye"
+                        workers.cancel_scope.cancel()
+                finally:
+                    if self.stop.is_set():
+                        await self._goodbye(link)
+                    self._linked = False
+
+    async def _work(self, rest: Rest, link: Link, sleeve: Sleeve) -> None:
+        """Synchronise, then run the tasks that trade; until cancelled."""
+        setup, rules = self.setup, sleeve.rules
+        account = Account(link, sleeve, self._names, journal=self.journal, status=self.status, now_ms=self.exchange_ms)
+        self.status.phase, self.status.detail = "syncing", "logging on, learning balances and orders"
+        params = await self._synchronise(account, sleeve)
+        strategy = Strategy(
+            rules, params, self._memory, self._intents,
+            journal=self.journal, status=self.status, on_first=self._on_first,
+        )  # fmt: skip
+        strategy.adopt(sleeve.unfinished())
+        executor = self._executor(link, sleeve)
+        out, inbound = trio.open_memory_channel[Inbound](BATCHES)
+        feed = Feed(
+            setup.stream, rest, rules, params,
+            out=out.clone(), clock=self.clock, status=self.status, journal=self.journal,
+        )  # fmt: skip
+        async with trio.open_nursery() as workers:
+            workers.start_soon(account.run, out, self._intents.ring)
+            workers.start_soon(strategy.run, inbound)
+            workers.start_soon(feed.run)
+            workers.start_soon(self._execute_when_ready, executor)
+            workers.start_soon(self._mind_clock, rest)
+
+    async def _synchronise(self, account: Account, sleeve: Sleeve) -> StrategyParams:
+        """Learn the account; the strategy's parameters with the fee resolved."""
+        sleeve.synced = False
+        await account.log_on(self.setup.signer, self.setup.api_key)
+        self.journal.write("link", name="account", state="logged on")
+        await account.subscribe()
+        await (account.jumpstart() if self.setup.jumpstart else account.snapshot())
+        params = self.setup.strategy
+        if params.fee is None:
+            params = attrs.evolve(params, fee=await account.maker_fee())
+        sleeve.synced = True
+        account.tell_balances()
+        source = "jumpstart" if self.setup.jumpstart else "account.status, openOrders.status"
+        self.journal.write(
+            "rebuilt", what="balances, own orders", source=source, fee=params.fee,
+            orders=[order.client_order_id for order in sleeve.unfinished()],
+        )  # fmt: skip
+        return params
+
+    def _sleeve_for(self, rules: SymbolRules, limits: list[RateLimit]) -> Sleeve:
+        """The sleeve of this process, rules and limits as the exchange has just told them."""
+        for limit in limits:
+            if limit.rate_limit_type == "ORDERS":
+                self._budget.limit(limit.interval, limit.interval_num, limit.limit)
+        if self._sleeve is None:
+            setup = self.setup
+            self._sleeve = Sleeve(
+                rules, self._names.tag, self._names.nonce,
+                reserve_base=setup.reserve_base, reserve_quote=setup.reserve_quote,
+                told=self._tell_order, filled=self._tell_fill,
+            )  # fmt: skip
+            self._sleeve.reckon_time_by(self.clock.now_ns)
+        self._sleeve.rules = rules
+        self.status.symbol, self.journal.symbol = rules.name, rules.name
+        self.status.base_asset, self.status.quote_asset = rules.base_asset, rules.quote_asset
+        return self._sleeve
+
+    def _executor(self, link: Link, sleeve: Sleeve) -> Executor:
+        return Executor(
+            link, sleeve, self._names, self._intents,
+            params=self.setup.exit, max_notional=self.setup.max_notional,
+            budget=self._budget, daily=self._daily, refusals=self._refusals,
+            journal=self.journal, status=self.status, now_ns=self.clock.now_ns,
+        )  # fmt: skip
+
+    async def _execute_when_ready(self, executor: Executor) -> None:
+        """No mutation before the first complete sync and the first observation of this epoch."""
+        await self._observed.wait()
+        await executor.run()
+
+    def _on_first(self) -> None:
+        self._observed.set()
+        self.status.phase, self.status.detail = "ready", ""
+        if not self.ready.is_set():
+            self.ready.set()
+        self.journal.write("ready", epoch=self.status.epoch)
+
+    # -- the clock ------------------------------------------------------------------------------------------------
+    async def _measure_clock(self, rest: Rest) -> None:
+        offset, error = await rest.clock_offset_ms()
+        most = self.setup.risk.max_clock_offset_ms
+        if abs(offset) > most + error:
+            raise UnsafeError(
+                f"this machine's clock is {abs(offset) / 1000:.1f} s {'behind' if offset > 0 else 'ahead of'} the "
+                f"exchange's; set it right (timedatectl set-ntp true), or raise [risk] max_clock_offset_ms (now {most})"
+            )
+        self._offset_ms = offset
+
+    async def _mind_clock(self, rest: Rest) -> None:
+        while True:
+            await trio.sleep(CLOCK_EVERY_S)
+            await self._measure_clock(rest)
+
+    # -- goodbye --------------------------------------------------------------------------------------------------
+    async def _goodbye(self, link: Link) -> None:
+        """Resolve what is unknown, cancel or leave what rests, and have the exchange confirm it; bounded."""
+        sleeve = self._sleeve
+        if sleeve is None or not link.alive:
+            return
+        unknown = any(order.state is OrderState.UNKNOWN for order in sleeve.unfinished())
+        with trio.move_on_after(UNKNOWN_GOODBYE_S if unknown else GOODBYE_S, shield=True) as scope:
+            try:
+                await self._part(link, sleeve)
+            except (LinkError, WireError, OrderRejected, OrderUnknown) as error:
+                self.journal.write("stop", state="goodbye failed", why=str(error))
+        if scope.cancelled_caught:
+            self.journal.write("stop", state="goodbye timed out")
+
+    async def _part(self, link: Link, sleeve: Sleeve) -> None:
+        executor = self._executor(link, sleeve)
+        for order in sleeve.unfinished():
+            if order.state in (OrderState.UNKNOWN, OrderState.SENT):
+                sleeve.lose(order)
+                await executor.resolve(order)
+        if self.setup.exit.on_stop == "cancel":
+            for order in sleeve.unfinished():
+                await self._take_away(link, sleeve, order)
+        symbol = {"symbol": self.setup.symbol}
+        resting = result_of(await link.request("openOrders.status", symbol), list[OrderStatus])
+        left = [own.client_order_id for own in sleeve.take_open_orders(resting) if not own.state.final]
+        self._said_goodbye = not left or self.setup.exit.on_stop == "leave"
+        self.journal.write("stop", state="confirmed", left=left, on_stop=self.setup.exit.on_stop)
+
+    async def _take_away(self, link: Link, sleeve: Sleeve, order: OwnOrder) -> None:
+        params = {"symbol": self.setup.symbol, "origClientOrderId": order.client_order_id}
+        try:
+            canceled = result_of(await link.request("order.cancel", params), CanceledOrder)
+            sleeve.take_cancel(order, canceled)
+        except OrderRejected as error:
+            if not is_unknown_order(error):
+                raise
+            sleeve.lose(order)  # filled or gone meanwhile
+            await self._executor(link, sleeve).resolve(order)
+
+    async def _goodbye_over_a_fresh_link(self) -> None:
+        """The link died before the goodbye could be said, or a stop came between two epochs."""
+        sleeve = self._sleeve
+        if sleeve is None or not sleeve.unfinished():
+            self._said_goodbye = True  # never traded, or the exchange has told the end of every order
+            self.journal.write("stop", state="nothing rests", on_stop=self.setup.exit.on_stop)
+            return
+        with trio.move_on_after(GOODBYE_S):
+            try:
+                async with self._fresh_link() as link:
+                    await self._goodbye(link)
+            except* (LinkError, WireError, OrderRejected, OrderUnknown) as group:
+                self.journal.write("stop", state="goodbye failed", why=str(group.exceptions[0]))
+        if not self._said_goodbye:
+            left = [order.client_order_id for order in sleeve.unfinished()]
+            self.journal.write("stop", state="not confirmed", left=left)
+
+    @asynccontextmanager
+    async def _fresh_link(self) -> AsyncIterator[Link]:
+        assert self._sleeve is not None, "there is something to say goodbye to"
+        async with open_link(self.setup.ws_api, self.exchange_ms) as link:
+            account = Account(
+                link, self._sleeve, self._names, journal=self.journal, status=self.status, now_ms=self.exchange_ms
+            )
+            await account.log_on(self.setup.signer, self.setup.api_key)
+            yield link
+
+    # -- telling --------------------------------------------------------------------------------------------------
+    def _tell_link(self, state: str) -> None:
+        self.status.links["account"] = state
+        self.journal.write("link", name="account", state=state)
+
+    def _tell_order(self, order: OwnOrder, before: OwnOrder | None, code: int | None) -> None:
+        rules = self._rules
+        self.journal.write(
+            "order", client_order_id=order.client_order_id, order_id=order.order_id, side=order.side,
+            price=rules.price_text(order.price_ticks), qty=rules.qty_text(order.qty_lots),
+            filled=rules.qty_text(order.filled_lots), state=order.state, code=code,
+        )  # fmt: skip
+        assert self._sleeve is not None, "it is the sleeve that tells"
+        live = self._sleeve.unfinished()
+        self.status.order = None if not live else LiveOrder(
+            side=live[-1].side.value,
+            price=rules.price_text(live[-1].price_ticks),
+            qty=plain(live[-1].qty_lots, rules.step_size),
+            filled=plain(live[-1].filled_lots, rules.step_size),
+            client_order_id=live[-1].client_order_id,
+            placed_ns=live[-1].sent_ns,
+            state=live[-1].state.value,
+        )  # fmt: skip
+
+    def _tell_fill(self, fill: Fill) -> None:
+        rules = self._rules
+        price, qty = rules.price_text(fill.price_ticks), rules.qty_text(fill.qty_lots)
+        self.journal.write(
+            "fill", client_order_id=fill.client_order_id, trade_id=fill.trade_id, side=fill.side, price=price, qty=qty,
+            maker=fill.maker, commission=fill.commission, commission_asset=fill.commission_asset,
+        )  # fmt: skip
+        verb = "sold" if fill.side.value == "SELL" else "bought"
+        self.status.fills.append(
+            f"{verb} {plain(fill.qty_lots, rules.step_size)} at {plain(fill.price_ticks, rules.tick_size)}"
+        )
+
+    @property
+    def _rules(self) -> SymbolRules:
+        assert self._sleeve is not None, "rules come before orders"
+        return self._sleeve.rules

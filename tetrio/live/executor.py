@@ -1,0 +1,334 @@
+"""The executor task: makes what rests equal to what is wanted, with one mutation under way at a time.
+
+It looks at the newest Intent and at the sleeve, asks `core.orders.plan` for one action, does it, and looks again. A
+reply and the events that tell the same are merged by the sleeve; neither is waited for where the other has come. When
+an outcome is unknown nothing else is sent until the exchange has been asked and has answered, by the client order id
+that was written down before sending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import trio
+
+from tetrio.core.limits import DailyOrders, OrderBudget, Refusals
+from tetrio.core.market import Side, Want
+from tetrio.core.money import SymbolRules
+from tetrio.core.orders import (
+    Cancel,
+    Names,
+    OrderEvent,
+    OrderState,
+    OwnOrder,
+    Place,
+    Replace,
+    Sight,
+    Wait,
+    event_of,
+    plan,
+)
+from tetrio.core.params import ExitParams
+from tetrio.errors import LinkError, OrderRejected, OrderUnknown
+from tetrio.journal import Journal
+from tetrio.live.link import Link
+from tetrio.live.mailbox import Mailbox
+from tetrio.live.sleeve import Sleeve
+from tetrio.live.strategy import Intent
+from tetrio.status import Status
+from tetrio.wire.request import (
+    AccountStatus,
+    CanceledOrder,
+    ErrorBody,
+    OrderStatus,
+    PlacedOrder,
+    Reply,
+    cancel_replace_result,
+    is_insufficient_balance,
+    is_no_such_order,
+    is_too_many_orders,
+    is_unknown_order,
+    is_would_match,
+    result_of,
+)
+
+NS = 1_000_000_000
+MUTATION_S = 3.0  # a reply later than this is taken for lost and the order asked for
+STALE_S = 1.0  # balances older than an own order's change: so long until they are asked for
+PROBE_S = 1.0
+ABSENT_AFTER_S = 15.0  # recvWindow (5 s) and the engine's own time-out (10 s)
+PROBES = 2
+
+
+class Executor:
+    """Works the one exit of a sleeve."""
+
+    def __init__(
+        self,
+        link: Link,
+        sleeve: Sleeve,
+        names: Names,
+        intents: Mailbox[Intent],
+        *,
+        params: ExitParams,
+        max_notional: Decimal,
+        budget: OrderBudget,
+        daily: DailyOrders,
+        refusals: Refusals,
+        journal: Journal,
+        status: Status,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._link, self._sleeve, self._names, self._intents = link, sleeve, names, intents
+        self._params, self._budget, self._daily, self._refusals = params, budget, daily, refusals
+        self._journal, self._status, self._now_ns = journal, status, now_ns
+        self._reserved = bool(max_notional or sleeve.reserve_base or sleeve.reserve_quote)
+        self._cap = sleeve.rules.floor_tick_lots(max_notional)
+        self._last_sent_ns: int | None = None
+        self._finished = 0
+        self._refused_book: tuple[int, int] | None = None
+
+    @property
+    def _rules(self) -> SymbolRules:
+        return self._sleeve.rules
+
+    async def run(self) -> None:
+        """Until cancelled; LinkError when the link fails, with every outcome that is not known marked as unknown."""
+        while True:
+            await self._settle()
+            action = self._plan()
+            match action:
+                case Wait():
+                    await self._wait(action)
+                case _:
+                    # a stop waits for the answer of what is under way, which is bounded: no outcome is left unknown
+                    with trio.CancelScope(shield=True):
+                        await self._do(action)
+
+    async def _do(self, action: Place | Replace | Cancel) -> None:
+        match action:
+            case Place():
+                await self._place(action)
+            case Replace():
+                await self._replace(action)
+            case Cancel():
+                await self._cancel(action)
+
+    async def _wait(self, action: Wait) -> None:
+        """Until something has changed, or the time that the plan named."""
+        if action.until_ns is None:
+            await self._intents.wait()
+            return
+        with trio.move_on_after(max(0, action.until_ns - self._now_ns()) / NS):
+            await self._intents.wait()
+
+    def _plan(self) -> Place | Replace | Cancel | Wait:
+        unfinished = self._sleeve.unfinished()
+        if len(unfinished) > 1:  # adopted from an earlier process: the newest goes on, the others make way
+            return Cancel(unfinished[0], "one exit at a time")
+        intent, now = self._intents.value, self._now_ns()
+        live = unfinished[0] if unfinished else None
+        hold, why = self._held_back(intent, now)
+        return plan(
+            Sight(
+                want=intent.want or self._unfinished_exit(intent),
+                quote=intent.quote,
+                live=live,
+                base_lots=self._sleeve.spendable(Side.SELL),
+                quote_tick_lots=self._sleeve.spendable(Side.BUY),
+                now_ns=now,
+                last_sent_ns=self._last_sent_ns,
+                not_before_ns=hold,
+                why_not=why,
+                reserved=self._reserved,
+                max_notional_tick_lots=self._cap,
+            ),
+            self._params,
+            self._rules,
+        )
+
+    def _unfinished_exit(self, intent: Intent) -> Want | None:
+        """The exit to finish although its first fills have changed the regime.
+
+        A BUY that has traded a little makes the base sellable, which ends its regime and disarms it; what was wanted
+        was the whole sleeve, so the rest goes on, until it is filled or an exit of the other side is wanted.
+        """
+        finish = intent.finish
+        if finish is None or finish.episode == self._finished:
+            return None
+        if not self._sleeve.half_done(finish.episode):
+            self._finished = finish.episode
+            return None
+        return finish
+
+    def _held_back(self, intent: Intent, now: int) -> tuple[int, str]:
+        """Until when no new order may be sent, and why: the latest of back-off, order-count budget and daily bound."""
+        holds = [
+            (self._refusals.not_before_ns, self._refusals.why),
+            (self._budget.free_at(now), "the exchange's order count is nearly used up"),
+            (self._daily.free_at(now), "[risk] max_orders_per_day is reached"),
+        ]
+        quote = intent.quote
+        if quote is not None and (quote.bid, quote.ask) == self._refused_book:
+            # a post-only order was refused at this very book: the next change of the book, or the longest back-off
+            longest = (self._last_sent_ns or now) + Refusals.LAST_NS
+            holds.append((longest, "waiting for the book to change after a post-only rejection"))
+        return max(holds)
+
+    # -- before anything is sent ----------------------------------------------------------------------------------
+    async def _settle(self) -> None:
+        """Nothing is planned on an unknown outcome, nor on balances older than the last change of an own order."""
+        for order in self._sleeve.unfinished():
+            if order.state is OrderState.UNKNOWN:
+                await self.resolve(order)
+        with trio.move_on_after(STALE_S) as patience:
+            while not self._sleeve.fresh:
+                await self._intents.wait()
+        if patience.cancelled_caught:
+            self._sleeve.take_account(result_of(await self._link.request("account.status"), AccountStatus))
+
+    async def resolve(self, order: OwnOrder) -> None:
+        """Ask for an order until it is known, or known never to have been."""
+        name, probes = order.client_order_id, 0
+        params = {"symbol": self._rules.name, "origClientOrderId": name}
+        while (known := self._sleeve.get(name)) is not None and known.state is OrderState.UNKNOWN:
+            reply = await self._link.request("order.status", params)
+            try:
+                self._sleeve.take_status(result_of(reply, OrderStatus))
+            except OrderRejected as error:
+                if not is_no_such_order(error):
+                    raise
+                probes += 1
+                if probes >= PROBES and self._now_ns() - order.sent_ns >= ABSENT_AFTER_S * NS:
+                    self._sleeve.learn(name, OrderEvent.ABSENT, code=error.code)
+                    return
+                await trio.sleep(PROBE_S)
+            except OrderUnknown:
+                await trio.sleep(PROBE_S)
+
+    # -- the three mutations --------------------------------------------------------------------------------------
+    async def _place(self, action: Place) -> None:
+        order = self._new(action, spent=0)
+        try:
+            reply = await self._send("order.place", self._order_params(order))
+            self._took(order, result_of(reply, PlacedOrder))
+        except OrderRejected as error:
+            self._refused(order, error)
+        except (OrderUnknown, LinkError) as error:
+            self._lost(error, order)
+
+    async def _replace(self, action: Replace) -> None:
+        old = action.order
+        spent = old.spent_tick_lots + old.filled_lots * old.price_ticks
+        order = self._new(action.place, spent=spent)
+        params = {
+            **self._order_params(order),
+            "cancelReplaceMode": "STOP_ON_FAILURE",
+            **self._which(old, "cancelOrderId", "cancelOrigClientOrderId"),
+        }
+        if action.only_if_new:
+            params["cancelRestrictions"] = "ONLY_NEW"
+        try:
+            result = cancel_replace_result(await self._send("order.cancelReplace", params))
+        except (OrderUnknown, LinkError) as error:
+            self._lost(error, old, order)
+            return
+        if result.canceled is not None:
+            self._sleeve.take_cancel(old, result.canceled)
+        elif result.cancel_ok is False:
+            self._sleeve.lose(old)  # filled or gone meanwhile: it is asked for
+        if result.placed is not None:
+            self._took(order, result.placed)
+            return
+        self._refused(order, result.new_error or result.cancel_error or ErrorBody(0, "the new order was not attempted"))
+
+    async def _cancel(self, action: Cancel) -> None:
+        order = action.order
+        if action.why.startswith("dust"):
+            left = self._rules.qty_text(order.remaining_lots)
+            self._journal.write("refused", what="dust", client_order_id=order.client_order_id, qty=left, why=action.why)
+        params: dict[str, object] = {"symbol": self._rules.name, **self._which(order, "orderId", "origClientOrderId")}
+        try:
+            self._sleeve.take_cancel(order, result_of(await self._send("order.cancel", params), CanceledOrder))
+        except OrderRejected as error:
+            if not is_unknown_order(error):
+                raise
+            self._sleeve.lose(order)
+        except (OrderUnknown, LinkError) as error:
+            self._lost(error, order)
+
+    # -- their parts ----------------------------------------------------------------------------------------------
+    def _new(self, action: Place, spent: int) -> OwnOrder:
+        """Write the order down, before it can be spoken of."""
+        now = self._now_ns()
+        order = OwnOrder(
+            client_order_id=self._names.next(action.episode, action.reason),
+            side=action.side,
+            reason=action.reason,
+            episode=action.episode,
+            price_ticks=action.price_ticks,
+            qty_lots=action.qty_lots,
+            sent_ns=now,
+            spent_tick_lots=spent,
+        )
+        self._last_sent_ns = now
+        self._budget.sent(now)
+        self._daily.sent(now)
+        self._status.orders_today = self._daily.count
+        self._sleeve.sent(order)
+        return order
+
+    def _order_params(self, order: OwnOrder) -> dict[str, object]:
+        return {
+            "symbol": self._rules.name,
+            "side": order.side.value,
+            "type": "LIMIT_MAKER",
+            "price": self._rules.price_text(order.price_ticks),
+            "quantity": self._rules.qty_text(order.qty_lots),
+            "newClientOrderId": order.client_order_id,
+            "newOrderRespType": "RESULT",
+        }
+
+    def _which(self, order: OwnOrder, by_id: str, by_name: str) -> dict[str, object]:
+        """By the exchange's number where it is known: the quickest for the exchange to find."""
+        return {by_name: order.client_order_id} if order.order_id is None else {by_id: order.order_id}
+
+    async def _send(self, method: str, params: dict[str, object]) -> Reply:
+        reply = await self._link.request(method, params, within_s=MUTATION_S)
+        now = self._now_ns()
+        for limit in reply.rate_limits:
+            if limit.rate_limit_type == "ORDERS":
+                self._budget.reported(limit.interval, limit.interval_num, limit.used, now)
+        return reply
+
+    def _took(self, order: OwnOrder, placed: PlacedOrder) -> None:
+        event = event_of(placed.status) if isinstance(placed.status, str) else OrderEvent.ACCEPT
+        filled = self._rules.qty_lots(placed.executed_qty) if isinstance(placed.executed_qty, str) else 0
+        self._refusals.accepted()
+        self._refused_book = None
+        self._sleeve.learn(
+            order.client_order_id, event, filled_lots=filled, order_id=placed.order_id, at_ms=placed.transact_time
+        )
+
+    def _lost(self, error: Exception, *orders: OwnOrder) -> None:
+        """No answer: mark what was under way, and let a dead link end the epoch."""
+        for order in orders:
+            self._sleeve.lose(order)
+        if isinstance(error, LinkError) and not self._link.alive:
+            raise error
+
+    def _refused(self, order: OwnOrder, error: OrderRejected | ErrorBody) -> None:
+        self._sleeve.learn(order.client_order_id, OrderEvent.REJECT, code=error.code)
+        self._status.refused += 1
+        now, quote = self._now_ns(), self._intents.value.quote
+        if is_would_match(error):
+            self._refusals.would_match(now)
+            self._refused_book = (quote.bid, quote.ask) if quote is not None else None
+            return
+        if is_too_many_orders(error):
+            self._budget.exceeded(now)
+        if is_insufficient_balance(error):
+            self._sleeve.doubt_balances()
+        if self._refusals.refused(error.code, error.msg, now):
+            self._journal.write("refused", what="breaker", code=error.code, why=self._refusals.why)

@@ -1,0 +1,106 @@
+"""Public facts over REST: the exchange's clock, symbol rules, klines. Nothing here is signed, nothing changes state.
+
+They go by a connection of their own, so that a large or slow answer never stands before an order. An answer is turned
+into the same `Reply` that the WebSocket API gives, so that both are read by one set of decoders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import msgspec
+
+from tetrio.core.market import Kline
+from tetrio.core.money import SymbolRules
+from tetrio.errors import ConfigError, LinkLost, OrderRejected, UnsafeError
+from tetrio.wire.request import ErrorBody, Reply, ServerTime, klines_of, raise_for, result_of
+from tetrio.wire.rules import RateLimit, rate_limits, symbol_rules
+
+ANSWER_S = 10.0
+PAGE = 1000  # klines in one answer, the exchange's most
+BAD_SYMBOL = -1121
+_error = msgspec.json.Decoder(ErrorBody)
+
+
+class Rest:
+    """The exchange's REST side."""
+
+    def __init__(self, client: httpx.AsyncClient, now_ns: Callable[[], int]) -> None:
+        self._client = client
+        self._now_ns = now_ns
+
+    async def clock_offset_ms(self, samples: int = 3) -> tuple[float, float]:
+        """(offset, error) in ms: what to add to our clock to get the exchange's, by the quickest round trip."""
+        best: tuple[float, float] | None = None
+        for _ in range(samples):
+            sent = self._now_ns()
+            reply = await self._get("/api/v3/time")
+            got = self._now_ns()
+            server_ms = result_of(reply, ServerTime).server_time
+            error = (got - sent) / 2e6 + 0.5  # the exchange tells whole milliseconds, rounded down
+            if best is None or error < best[1]:
+                best = (server_ms + 0.5 - (sent + got) / 2e6, error)
+        assert best is not None, "there is at least one sample"
+        return best
+
+    async def symbol(self, name: str) -> tuple[SymbolRules, list[RateLimit]]:
+        """Rules of one symbol, and the exchange's limits; ConfigError when it has no such symbol."""
+        reply = await self._get("/api/v3/exchangeInfo", symbol=name)
+        try:
+            raise_for(reply)
+        except OrderRejected as error:
+            if error.code == BAD_SYMBOL:
+                raise ConfigError(
+                    f"the exchange has no symbol {name!r}: set [symbol] name to one that it lists"
+                ) from None
+            raise
+        assert reply.result is not None, "a reply without an error has a result"
+        return symbol_rules(reply.result, name), rate_limits(reply.result)
+
+    async def klines(self, rules: SymbolRules, interval: str, count: int, now_ms: int) -> list[Kline]:
+        """The newest `count` klines, oldest first, the forming one last; fewer when there are no more."""
+        found: list[Kline] = []
+        window: dict[str, str] = {}
+        while len(found) < count:
+            limit = min(PAGE, count - len(found))
+            reply = await self._get("/api/v3/klines", symbol=rules.name, interval=interval, limit=str(limit), **window)
+            page = klines_of(reply, rules, now_ms)
+            found = page + found
+            if len(page) < limit:
+                break
+            window = {"endTime": str(page[0].open_ms - 1)}
+        return found
+
+    async def _get(self, path: str, **query: str) -> Reply:
+        try:
+            answer = await self._client.get(path, params=query)
+        except httpx.HTTPError as error:
+            host = f"{self._client.base_url.host}:{self._client.base_url.port or ''}".rstrip(":")
+            raise LinkLost(f"{host}: GET {path} failed: {error or type(error).__name__}") from error
+        if answer.status_code == httpx.codes.OK:
+            return Reply(id=None, status=200, result=msgspec.Raw(answer.content))
+        if answer.status_code in {418, 429}:
+            after = answer.headers.get("retry-after", "")
+            raise LinkLost(
+                f"GET {path}: HTTP {answer.status_code}, too many requests",
+                retry_after_s=float(after) if after.isdecimal() else None,
+            )
+        if answer.status_code in {401, 403, 451}:
+            raise UnsafeError(f"GET {path}: HTTP {answer.status_code}: the exchange refuses this address")
+        try:
+            body = _error.decode(answer.content)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise LinkLost(f"GET {path}: HTTP {answer.status_code} without an error of Binance's form") from error
+        return Reply(id=None, status=answer.status_code, error=body)
+
+
+@asynccontextmanager
+async def open_rest(url: str, now_ns: Callable[[], int]) -> AsyncIterator[Rest]:
+    """A client for the REST service at `url`; WireError and LinkLost are its failures."""
+    limits = httpx.Limits(max_connections=2, max_keepalive_connections=1)
+    async with httpx.AsyncClient(
+        base_url=url, timeout=ANSWER_S, limits=limits, follow_redirects=False, trust_env=False
+    ) as client:
+        yield Rest(client, now_ns)

@@ -1,0 +1,240 @@
+"""The sleeve as the exchange tells it: balances and own orders of one symbol, merged from replies, events and queries.
+
+Whatever arrives first wins and whatever comes later changes nothing back: fills are cumulative, final orders stay
+final. What is told here is the exchange's; nothing is reckoned ahead. Orders that are not ours (by the tag in their
+client order id) are seen only in what their locks leave us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+
+import attrs
+
+from tetrio.core.market import Fill, Holdings, Side
+from tetrio.core.money import SymbolRules, decimal
+from tetrio.core.orders import OrderEvent, OrderName, OrderState, OwnOrder, event_of, remnant
+from tetrio.errors import LinkStale, UnsafeError
+from tetrio.wire.request import AccountStatus, CanceledOrder, OrderStatus
+from tetrio.wire.user import ExecutionReport, OutboundAccountPosition, fill_of
+
+KEPT = 2000  # final orders remembered, for fills and reports that come late: a busy day of them
+OrderTold = Callable[[OwnOrder, OwnOrder | None, int | None], None]
+"""(order now, order before or None, refusal code or None): every change of state or fill."""
+
+
+@attrs.define
+class Balance:
+    """One asset."""
+
+    free: Decimal = Decimal(0)
+    locked: Decimal = Decimal(0)
+
+
+class Sleeve:
+    """Balances and own orders of one symbol.
+
+    nonce       of this process: an order with our tag and another nonce is adopted until `synced`, and refused after
+    told        called at every change of an own order
+    filled      called for every own trade, once
+    """
+
+    def __init__(
+        self,
+        rules: SymbolRules,
+        tag: str,
+        nonce: str,
+        *,
+        reserve_base: Decimal = Decimal(0),
+        reserve_quote: Decimal = Decimal(0),
+        told: OrderTold,
+        filled: Callable[[Fill], None],
+    ) -> None:
+        self.rules = rules
+        self.tag, self.nonce = tag, nonce
+        self.reserve_base, self.reserve_quote = reserve_base, reserve_quote
+        self.balances: dict[str, Balance] = {}
+        self.synced = False
+        self._told, self._filled = told, filled
+        self._orders: dict[str, OwnOrder] = {}
+        self._trades: dict[int, None] = {}
+        self._balance_ms = 0
+        self._changed_ms = 0
+        self._now_ns: Callable[[], int] = lambda: 0
+
+    def reckon_time_by(self, now_ns: Callable[[], int]) -> None:
+        """The clock that stamps when a remnant became one."""
+        self._now_ns = now_ns
+
+    # -- what is held ---------------------------------------------------------------------------------------------
+    def holdings(self) -> Holdings:
+        """Free plus locked less the reserve, in lots and tick-lots, floored at zero."""
+        base, quote = self._balance(self.rules.base_asset), self._balance(self.rules.quote_asset)
+        return Holdings(
+            base=max(0, self.rules.floor_lots(base.free + base.locked - self.reserve_base)),
+            quote=max(0, self.rules.floor_tick_lots(quote.free + quote.locked - self.reserve_quote)),
+        )
+
+    def spendable(self, side: Side) -> int:
+        """What an order of `side` may give when our resting one makes way: lots for a SELL, tick-lots for a BUY."""
+        asset = self.rules.base_asset if side is Side.SELL else self.rules.quote_asset
+        reserve = self.reserve_base if side is Side.SELL else self.reserve_quote
+        held = self._balance(asset)
+        ours = Decimal(0)
+        for order in self.unfinished():
+            if order.side is side:
+                step = self.rules.step_size if side is Side.SELL else self.rules.tick_lot * order.price_ticks
+                ours += order.remaining_lots * step
+        usable = min(held.free + min(ours, held.locked), held.free + held.locked - reserve)
+        return max(0, self.rules.floor_lots(usable) if side is Side.SELL else self.rules.floor_tick_lots(usable))
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the balances are at least as new as the last change of an own order."""
+        return self._balance_ms >= self._changed_ms
+
+    def doubt_balances(self) -> None:
+        """They turned out to be wrong: `fresh` is false until newer ones are told or asked for."""
+        self._changed_ms = self._balance_ms + 1
+
+    def _balance(self, asset: str) -> Balance:
+        return self.balances.get(asset) or Balance()
+
+    def take_account(self, status: AccountStatus) -> None:
+        """Replace all balances by a snapshot."""
+        self.balances = {b.asset: Balance(decimal(b.free), decimal(b.locked)) for b in status.balances}
+        self._balance_ms = max(status.update_time, self._changed_ms)  # asked for after the change, so newer than it
+
+    def take_position(self, position: OutboundAccountPosition) -> None:
+        """Merge the balances that an event lists; an event older than what is known is passed over."""
+        if position.updated_ms < self._balance_ms:
+            return
+        for told in position.balances:
+            self.balances[told.asset] = Balance(decimal(told.free), decimal(told.locked))
+        self._balance_ms = position.updated_ms
+
+    # -- own orders -----------------------------------------------------------------------------------------------
+    def unfinished(self) -> list[OwnOrder]:
+        """Own orders that are not final, oldest first."""
+        return [order for order in self._orders.values() if not order.state.final]
+
+    def half_done(self, episode: int) -> bool:
+        """Whether the exit of that episode of this process has traded, and its newest order is not filled."""
+        prefix = f"tt-{self.tag}-{self.nonce}-{episode}"
+        orders = [order for name, order in self._orders.items() if order.episode == episode and name.startswith(prefix)]
+        return any(order.filled_lots for order in orders) and orders[-1].state is not OrderState.FILLED
+
+    def get(self, client_order_id: str) -> OwnOrder | None:
+        """An own order."""
+        return self._orders.get(client_order_id)
+
+    def sent(self, order: OwnOrder) -> None:
+        """A new order is about to be sent: known before the exchange can speak of it."""
+        self._orders[order.client_order_id] = order
+        self._told(order, None, None)
+        while len(self._orders) > KEPT:
+            oldest = next((key for key, kept in self._orders.items() if kept.state.final), None)
+            if oldest is None:
+                return
+            del self._orders[oldest]
+
+    def learn(
+        self,
+        client_order_id: str,
+        event: OrderEvent,
+        *,
+        filled_lots: int = 0,
+        order_id: int | None = None,
+        at_ms: int = 0,
+        code: int | None = None,
+    ) -> OwnOrder:
+        """Apply one event to a known order; LinkStale (a new epoch asks anew) when it contradicts what is known."""
+        before = self._orders[client_order_id]
+        try:
+            after = before.after(event, filled_lots=filled_lots, order_id=order_id)
+        except ValueError as error:
+            raise LinkStale(f"the exchange contradicts what we know: {error}") from error
+        if after.remnant_since_ns is None and not after.state.final and remnant(after, self.rules):
+            after = attrs.evolve(after, remnant_since_ns=self._now_ns())
+        if after != before:
+            self._orders[client_order_id] = after
+            self._changed_ms = max(self._changed_ms, at_ms)
+            self._told(after, before, code)
+        return after
+
+    def lose(self, order: OwnOrder) -> None:
+        """What became of `order` is not known, unless an event has told its end meanwhile: it must be asked for."""
+        known = self._orders[order.client_order_id]
+        if not known.state.final:
+            self.learn(order.client_order_id, OrderEvent.LOSE)
+
+    def take_cancel(self, order: OwnOrder, canceled: CanceledOrder) -> None:
+        """The exchange has confirmed that `order` is cancelled, and how much of it had traded."""
+        filled = self.rules.qty_lots(canceled.executed_qty)
+        self.learn(order.client_order_id, OrderEvent.CANCEL, filled_lots=filled, at_ms=canceled.transact_time)
+
+    def take_report(self, report: ExecutionReport) -> OwnOrder | None:
+        """Apply an execution report; None when the order is not ours."""
+        if report.symbol != self.rules.name:
+            return None
+        name = report.own_client_order_id
+        if name not in self._orders and not self._meet(name, report.side, report.price, report.qty, report.order_id):
+            return None
+        order = self.learn(
+            name,
+            event_of(report.status),
+            filled_lots=self.rules.qty_lots(report.filled_qty),
+            order_id=report.order_id if report.order_id > 0 else None,
+            at_ms=report.transact_ms,
+        )
+        fill = fill_of(report, self.rules)
+        if fill is not None and fill.trade_id not in self._trades:
+            self._trades[fill.trade_id] = None
+            while len(self._trades) > KEPT:
+                del self._trades[next(iter(self._trades))]
+            self._filled(fill)
+        return order
+
+    def take_status(self, status: OrderStatus) -> OwnOrder | None:
+        """Apply the answer to a query; None when the order is not ours."""
+        name = status.client_order_id
+        if name not in self._orders and not self._meet(
+            name, status.side, status.price, status.orig_qty, status.order_id
+        ):
+            return None
+        return self.learn(
+            name,
+            event_of(status.status),
+            filled_lots=self.rules.qty_lots(status.executed_qty),
+            order_id=status.order_id,
+            at_ms=status.update_time,
+        )
+
+    def take_open_orders(self, orders: Iterable[OrderStatus]) -> list[OwnOrder]:
+        """Adopt or update the own ones among the open orders, whatever process made them."""
+        return [own for status in orders if (own := self.take_status(status)) is not None]
+
+    def _meet(self, name: str, side: str, price: str, qty: str, order_id: int) -> bool:
+        """Adopt an order with our tag that is not known; False when it is not ours."""
+        parsed = OrderName.parse(name, self.tag)
+        if parsed is None:
+            return False
+        if self.synced:
+            raise UnsafeError(
+                f"order {name} appeared, with our tag and another process's nonce: "
+                "a second tetrio trades this account and symbol; stop one of them"
+            )
+        self.sent(
+            OwnOrder(
+                client_order_id=name,
+                side=Side(side),
+                reason=parsed.reason,
+                episode=parsed.episode,
+                price_ticks=self.rules.price_ticks(price),
+                qty_lots=self.rules.qty_lots(qty),
+                sent_ns=self._now_ns(),
+                order_id=order_id,
+            )
+        )
+        return True
