@@ -1,0 +1,7 @@
+"""`python -m tetrio`."""
+
+import sys
+
+from tetrio.cli import main
+
+sys.exit(main())

@@ -1,0 +1,268 @@
+"""`tetrio serve`, assembled: the clock and network it runs on, its own exchange where the venue has none, the bot, the
+signals, the panel.
+
+    at --speed N     real sockets on loopback, a clock that runs N times as fast for bot and exchange alike
+    at --speed max   an in-memory network and a clock that jumps; everything drawn from the seed: the same run each time
+    elsewhere        Binance's ends, or those that the configuration names
+
+Nothing is decided here. The nursery below is the outermost: exchange, bot, panel and the signal receiver; the bot ends
+first and the exchange after it, so that the bot can say goodbye.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import TextIO
+
+import attrs
+import trio
+
+from tetrio import keys, log
+from tetrio.config import Config, parse_funds
+from tetrio.core.money import floor_units
+from tetrio.errors import ConfigError
+from tetrio.journal import FileSink, Journal, Sink, StreamSink
+from tetrio.live.bot import Bot, Setup
+from tetrio.live.watchdog import Patience
+from tetrio.net import clock, entropy, simnet, virtual
+from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig, Urls
+from tetrio.sim.tape import Market, open_market
+from tetrio.status import Status, snapshot
+from tetrio.wire.sign import Signer
+
+LEAD_S = 1.0  # between the start and a recorded market's first frame: time to connect, so that dates agree
+STATUS_EVERY_S = 1.0
+FUND_QUOTE = Decimal(1000)
+SIM_KEY = "embedded"
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What the command line adds to the configuration."""
+
+    journal_path: Path | None = None
+    audit_path: Path | None = None
+    exit_at_end: bool = False
+    status_path: Path | None = None
+    panel: bool = False
+
+
+def serve(
+    config: Config,
+    *,
+    journal_path: Path | None = None,
+    audit_path: Path | None = None,
+    exit_at_end: bool = False,
+    status_path: Path | None = None,
+    panel: bool = False,
+) -> int:
+    """Run until stopped; the exit code: 0 when nothing of ours is left behind against `on_stop`, else 1.
+
+    In virtual time a market's end is the end: there is nothing to wait for on a clock that jumps.
+    """
+    options = Options(
+        journal_path=journal_path, audit_path=audit_path, exit_at_end=exit_at_end or config.virtual,
+        status_path=status_path, panel=panel and not config.virtual,
+    )  # fmt: skip
+    if config.venue.name == "paper" and config.embedded:
+        raise ConfigError("venue paper relays Binance's live streams, which is not part of this version yet: use sim")
+    market = _open_market(config) if config.embedded else None
+    with _audit_file(audit_path) as audit:
+        run = _Run(config, options, market, audit)
+        if config.virtual:
+            return virtual.run(run.in_simnet, config.venue.seed)
+        return trio.run(run.main, clock=clock.scaled(config.venue.speed or 1.0))
+
+
+class _Run:
+    """One run of `serve`."""
+
+    def __init__(self, config: Config, options: Options, market: Market | None, audit: TextIO | None) -> None:
+        self.config, self.options, self.market, self.audit = config, options, market, audit
+        self.status = Status(venue=config.venue.name, symbol=config.symbol.name or (market.symbol if market else ""))
+        self.bot: Bot
+
+    async def in_simnet(self) -> int:
+        """As `main`, over the in-memory network."""
+        async with simnet.with_simnet():
+            return await self.main()
+
+    async def main(self) -> int:
+        """Build, run, stop in order."""
+        now = self._clock()
+        sinks: list[Sink] = [FileSink(self.options.journal_path)] if self.options.journal_path else []
+        if not self.options.panel:
+            sinks.append(StreamSink(sys.stderr))
+        journal = Journal(sinks, now.now_ns)
+        log.setup(journal.remark)
+        self.status.facts = journal.recent
+        try:
+            async with self._exchange(now, journal) as (urls, api_key, signer):
+                setup = self._setup(urls, api_key, signer)
+                self.bot = Bot(setup, clock=now, journal=journal, status=self.status, rng=entropy.rng("backoff"))
+                journal.write("start", **self._described())
+                clean = await self._until_stopped(now)
+                journal.write("stop", state="done", clean=clean)
+                return 0 if clean else 1
+        finally:
+            journal.close()
+
+    async def _until_stopped(self, now: clock.Clock) -> bool:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._heed_signals)
+            nursery.start_soon(self._follow_clock, now)
+            if self.options.panel:
+                await self._show_panel(nursery)
+            if self.options.status_path:
+                nursery.start_soon(self._keep_status, self.options.status_path)
+            clean = await self.bot.run()
+            nursery.cancel_scope.cancel()
+        if self.options.status_path:
+            write_status(self.status, self.options.status_path)
+        return clean
+
+    # -- the pieces -----------------------------------------------------------------------------------------------
+    def _clock(self) -> clock.Clock:
+        """Market time where we bring the market, else the machine's date."""
+        if self.market is None:
+            return clock.WallClock()
+        lead_s = LEAD_S * (self.config.venue.speed or 1.0) if self.market.last_ns else 0.0
+        return clock.AnchoredClock(self.market.first_ns - round(lead_s * clock.NS))
+
+    @asynccontextmanager
+    async def _exchange(self, now: clock.Clock, journal: Journal) -> AsyncIterator[tuple[Urls, str, Signer]]:
+        """Our own exchange, or the way to somebody else's."""
+        config = self.config
+        if self.market is None:
+            found = keys.read(config.account.api_key_file, config.account.private_key_file)
+            ends = config.urls
+            yield Urls(ends.rest, ends.ws_api, ends.stream, ends.sbe_stream), found.api_key.reveal(), found.signer
+            return
+        signer = Signer.generate(entropy.token_bytes(32))
+        exchange = Exchange(
+            ExchangeConfig(
+                market=self.market,
+                keys={SIM_KEY: signer.verifier},
+                funds=opening_funds(self.market, config.venue.fund),
+                clocks=Clocks(now.now_ns, joined=True),
+                fills=config.venue.fills,
+                maker=config.venue.maker,
+                taker=config.venue.taker,
+                seed=config.venue.seed,
+                audit=self.audit,
+                on_market_end=self._market_ended,
+            )
+        )
+        async with trio.open_nursery() as nursery:
+            yield await nursery.start(exchange.run), SIM_KEY, signer
+            nursery.cancel_scope.cancel()
+
+    def _setup(self, urls: Urls, api_key: str, signer: Signer) -> Setup:
+        config = self.config
+        return Setup(
+            rest=urls.rest,
+            ws_api=urls.ws_api,
+            stream=urls.stream,
+            symbol=self.market.symbol if self.market else config.symbol.name,
+            api_key=api_key,
+            signer=signer,
+            strategy=config.strategy,
+            exit=config.exit,
+            risk=config.risk,
+            reserve_base=config.symbol.reserve_base,
+            reserve_quote=config.symbol.reserve_quote,
+            max_notional=config.symbol.max_notional,
+            jumpstart=config.account.reconcile == "jumpstart",
+            patience=Patience(connect_deadline_s=config.venue.connect_deadline_s),
+        )
+
+    def _described(self) -> dict[str, object]:
+        """What a reader of the journal needs to know of this run; no secret."""
+        config, facts = self.config, {}
+        if self.market is not None:
+            facts = {
+                "market": self.market.kind, "speed": config.venue.speed or "max", "seed": config.venue.seed,
+                "fills": config.venue.fills, "maker": config.venue.maker, "taker": config.venue.taker,
+            }  # fmt: skip
+        return {
+            "venue": config.venue.name,
+            "symbol": self.status.symbol,
+            **facts,
+            "exits": "post-only; a hard stop does not take, however far the price runs (escalate_after_s = 0)",
+        }
+
+    def _market_ended(self, frames: int) -> None:
+        if self.options.exit_at_end:
+            self.bot.stop.set()
+
+    # -- tasks ----------------------------------------------------------------------------------------------------
+    async def _heed_signals(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """SIGTERM and SIGINT: stop in order."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            task_status.started()
+            async for _ in signals:
+                self.bot.stop.set()
+
+    async def _follow_clock(self, now: clock.Clock) -> None:
+        while True:
+            before = self.status.frames
+            self.status.market_ns = now.now_ns()
+            await trio.sleep(STATUS_EVERY_S)
+            self.status.frames_per_s = (self.status.frames - before) / STATUS_EVERY_S
+
+    async def _show_panel(self, nursery: trio.Nursery) -> None:
+        from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
+
+        from tetrio import panel  # noqa: PLC0415
+
+        period_s = panel.PERIOD_S * (self.config.venue.speed or 1.0)  # in the run's own time
+        nursery.start_soon(lambda: panel.show(self.status, console=Console(), period_s=period_s))
+
+    async def _keep_status(self, path: Path) -> None:
+        while True:
+            write_status(self.status, path)
+            await trio.sleep(STATUS_EVERY_S)
+
+
+def _open_market(config: Config) -> Market:
+    venue = config.venue
+    return open_market(venue.market, config.symbol.name or None, seed=venue.seed)
+
+
+def opening_funds(market: Market, text: str) -> dict[str, str]:
+    """What the simulated account begins with: as told, or about 1,000 quote units' worth of the base."""
+    if text:
+        return {asset: f"{amount:f}" for asset, amount in parse_funds(text).items()}
+    rules = market.rules
+    price = market.first_price_ticks * rules.tick_size
+    lots = max(floor_units(FUND_QUOTE / price, rules.step_size), rules.min_qty_lots)
+    return {rules.base_asset: rules.qty_text(lots), rules.quote_asset: "0"}
+
+
+def write_status(status: Status, path: Path) -> None:
+    """Replace the status file whole; a reader never sees half of one. A full disk is no reason to stop."""
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        beside.write_text(json.dumps(snapshot(status)) + "\n", encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        status.detail = f"the status file {path} cannot be written: {error.strerror}"
+
+
+@contextmanager
+def _audit_file(path: Path | None) -> Iterator[TextIO | None]:
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"the audit {path} cannot be written: {error.strerror}") from error
+    with file:
+        yield file

@@ -1,0 +1,187 @@
+"""`tetrio exchange`: one exchange in a process of its own, on loopback, until it is signalled.
+
+It opens the market, the audit file and the keys, says on standard output where it listens and when a recorded market
+has ended, one JSON line each, and ends in order on SIGTERM or SIGINT. What the exchange does is `tetrio.sim`'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TextIO
+
+import attrs
+import trio
+
+from tetrio import log
+from tetrio.config import Given, Text, parse_funds, structure_one
+from tetrio.errors import ConfigError
+from tetrio.journal import Journal, StreamSink
+from tetrio.log import Secret
+from tetrio.net.clock import WallClock
+from tetrio.sim import tape
+from tetrio.sim.auth import HmacSecret
+from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
+from tetrio.venue import is_loopback
+from tetrio.wire.sign import Verifier
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What the command line asked for, checked."""
+
+    host: str
+    port: int
+    """REST's; the WebSocket side has the next one; 0 lets the system choose both."""
+    market: str
+    symbol: str | None
+    assets: tuple[str, str] | None
+    funds: Mapping[str, str]
+    keys: Mapping[str, Verifier | HmacSecret]
+    audit: Path | None
+    speed: float
+    seed: int
+    maker: Decimal
+    taker: Decimal
+    fills: str
+    latency_ms: float
+
+
+def run(settings: Settings) -> int:
+    """Serve until a signal; the exit code. ConfigError, MarketError: it could not begin."""
+    clock = WallClock()
+    notes = Journal([StreamSink(sys.stderr)], clock.now_ns)
+    log.setup(notes.remark)
+    market = tape.open_market(settings.market, settings.symbol, seed=settings.seed, assets=settings.assets)
+    with _audit_file(settings.audit) as audit:
+        exchange = Exchange(
+            ExchangeConfig(
+                market=market,
+                keys=settings.keys,
+                funds=settings.funds,
+                clocks=Clocks(clock.now_ns, joined=False, speed=settings.speed),
+                fills=settings.fills,
+                maker=settings.maker,
+                taker=settings.taker,
+                seed=settings.seed,
+                latency_ms=settings.latency_ms,
+                audit=audit,
+                host=settings.host,
+                rest_port=settings.port,
+                ws_port=settings.port + 1 if settings.port else 0,
+                on_market_end=_say_end,
+            )
+        )
+        trio.run(_serve, exchange)
+    return 0
+
+
+async def _serve(exchange: Exchange) -> None:
+    """Run the exchange until SIGTERM or SIGINT; whoever stops reading our output ends it too."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            urls = await nursery.start(exchange.run)
+            _say(rest=urls.rest, ws_api=urls.ws_api, stream=urls.stream, sbe=urls.sbe)
+            async for _ in signals:
+                nursery.cancel_scope.cancel()
+                break
+
+
+def _say_end(frames: int) -> None:
+    _say(event="market_end", frames=frames)
+
+
+def _say(**fields: object) -> None:
+    """One JSON line on standard output; a reader that has gone misses it, and the orders are served on."""
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps(fields), flush=True)
+
+
+@contextlib.contextmanager
+def _audit_file(path: Path | None) -> Iterator[TextIO | None]:
+    """The audit, begun anew; ConfigError when it cannot be written."""
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"the audit {path} cannot be written: {error.strerror}") from error
+    with file:
+        yield file
+
+
+# --- what the command line gives -------------------------------------------------------------------------------------
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """HOST:PORT on loopback; ValueError otherwise."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65534:
+        raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:0 (the WebSocket side takes the next port)")
+    if not is_loopback(host):
+        raise ValueError(f"{host} is not on this host: the exchange listens on loopback only")
+    return "127.0.0.1" if host.lower() == "localhost" else host, int(port)  # one address, so one port
+
+
+def parse_fees(text: str) -> tuple[Decimal, Decimal]:
+    """MAKER,TAKER as fractions; ConfigError when out of range."""
+    maker, comma, taker = text.partition(",")
+    if not comma:
+        raise ConfigError(f"--fee {text}: write MAKER,TAKER as fractions, such as 0,0.00075")
+    return _fraction("venue.maker", maker), _fraction("venue.taker", taker)
+
+
+def _fraction(key: str, text: str) -> Decimal:
+    value = structure_one(Given(key, Text(text.strip()), "--fee"))
+    assert isinstance(value, Decimal), "both are decimals"
+    return value
+
+
+def parse_all_funds(given: Sequence[str]) -> dict[str, str]:
+    """Every --fund as amounts by asset, in plain digits; ConfigError."""
+    try:
+        return {asset: f"{amount:f}" for asset, amount in parse_funds(",".join(given)).items()}
+    except ValueError as error:
+        raise ConfigError(f"--fund: {error}") from None
+
+
+def parse_assets(text: str) -> tuple[str, str]:
+    """BASE/QUOTE; ConfigError."""
+    base, slash, quote = text.partition("/")
+    if not (slash and base.isalnum() and quote.isalnum()):
+        raise ConfigError(f"--assets {text}: write BASE/QUOTE, such as ETH/USDT")
+    return base, quote
+
+
+def read_keys(public: Sequence[str], secret: Sequence[str]) -> dict[str, Verifier | HmacSecret]:
+    """--key APIKEY=PUBLIC.pem and --secret APIKEY=HMACSECRET; ConfigError on anything else. Messages show no secret."""
+    keys: dict[str, Verifier | HmacSecret] = {}
+    for given in public:
+        name, equals, path = given.partition("=")
+        if not (equals and name and path):
+            raise ConfigError(f"--key {given}: write APIKEY=PUBLIC.pem")
+        keys[name] = Verifier.from_pem(_text_of(Path(path)), f"the public key {path}")
+    for given in secret:
+        name, equals, value = given.partition("=")
+        if not (equals and name and value):
+            raise ConfigError("--secret: write APIKEY=HMACSECRET")
+        if name in keys:
+            raise ConfigError("--secret: the same API key was given with --key")
+        keys[name] = HmacSecret(Secret(value))
+    return keys
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text("ascii")
+    except UnicodeDecodeError:
+        raise ConfigError(f"the public key {path} is not a PEM file") from None
+    except OSError as error:
+        raise ConfigError(f"the public key {path} cannot be read: {error.strerror}") from error
