@@ -38,6 +38,8 @@ from tetrio.wire.sign import Signer
 
 LEAD_S = 1.0  # between the start and a recorded market's first frame: time to connect, so that dates agree
 STATUS_EVERY_S = 1.0
+SHOW_EVERY_S = 0.1  # of the watcher's time, however fast the run's is
+MAX_SPEED = 600.0  # what `--speed max` counts as where something is shown now and then
 FUND_QUOTE = Decimal(1000)
 SIM_KEY = "embedded"
 
@@ -85,7 +87,11 @@ class _Run:
 
     def __init__(self, config: Config, options: Options, market: Market | None, audit: TextIO | None) -> None:
         self.config, self.options, self.market, self.audit = config, options, market, audit
-        self.status = Status(venue=config.venue.name, symbol=config.symbol.name or (market.symbol if market else ""))
+        self.status = Status(
+            venue=config.venue.name,
+            speed=_speed(config),
+            symbol=config.symbol.name or (market.symbol if market else ""),
+        )
         self.bot: Bot
 
     async def in_simnet(self) -> int:
@@ -116,10 +122,11 @@ class _Run:
     async def _until_stopped(self, now: clock.Clock) -> bool:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._heed_signals)
-            nursery.start_soon(self._follow_clock, now)
+            if not self.config.virtual:
+                nursery.start_soon(self._follow_clock, now)
             if self.options.panel:
                 await self._show_panel(nursery)
-            if self.options.status_path:
+            if self.options.status_path and not self.config.virtual:
                 nursery.start_soon(self._keep_status, self.options.status_path)
             clean = await self.bot.run()
             nursery.cancel_scope.cancel()
@@ -180,6 +187,7 @@ class _Run:
             max_notional=config.symbol.max_notional,
             jumpstart=config.account.reconcile == "jumpstart",
             patience=Patience(connect_deadline_s=config.venue.connect_deadline_s),
+            show_every_s=SHOW_EVERY_S * (config.venue.speed or MAX_SPEED),
         )
 
     def _described(self) -> dict[str, object]:
@@ -228,6 +236,11 @@ class _Run:
         while True:
             write_status(self.status, path)
             await trio.sleep(STATUS_EVERY_S)
+
+
+def _speed(config: Config) -> str:
+    """For the panel: "" where the time is not ours."""
+    return "" if not config.embedded else "max" if config.virtual else f"{config.venue.speed:g}"
 
 
 def _open_market(config: Config) -> Market:

@@ -146,6 +146,25 @@ def test_balances_are_stale_between_a_fill_and_what_it_did_to_them() -> None:
     assert seen == [False, True, False]
 
 
+def test_two_fills_of_one_millisecond_need_two_positions() -> None:
+    sleeve = make()
+    sent(sleeve)
+    sleeve.take_report(report("NEW"))
+    seen = []
+    for event in (
+        trade("PARTIALLY_FILLED", "0.4", "0.4", 1),
+        position(5, ETH=("0", "0.6")),
+        trade("FILLED", "1", "0.6", 2),
+        position(5, ETH=("0", "0")),
+    ):
+        if isinstance(event, ExecutionReport):
+            sleeve.take_report(event)
+        else:
+            sleeve.take_position(event)
+        seen.append(sleeve.fresh)
+    assert seen == [False, True, False, True]
+
+
 def test_a_remnant_is_dated() -> None:
     sleeve = make()
     sleeve.reckon_time_by(lambda: 123)

@@ -8,6 +8,7 @@ in its name (`floor_*`).
 
 from __future__ import annotations
 
+import functools
 from decimal import ROUND_FLOOR, Decimal, InvalidOperation, localcontext
 
 import attrs
@@ -45,11 +46,17 @@ def floor_units(amount: Decimal, step: Decimal) -> int:
 
 def to_text(units: int, step: Decimal, *, decimals: int = 8) -> str:
     """`units` steps as Binance prints an amount: fixed point, at least `decimals` places, never an exponent."""
-    with localcontext() as context:
-        context.prec = _DIGITS
-        value = units * step
-        places = max(decimals, places_of(step))
-        return f"{value:.{places}f}"
+    factor, places = _grid(step, decimals)
+    digits = f"{abs(units) * factor:0{places + 1}d}"
+    text = f"{digits[:-places]}.{digits[-places:]}" if places else digits
+    return f"-{text}" if units < 0 else text
+
+
+@functools.cache
+def _grid(step: Decimal, decimals: int) -> tuple[int, int]:
+    """(factor, places): one step is `factor` of the last of `places` digits after the point."""
+    places = max(decimals, places_of(step))
+    return int(step.scaleb(places)), places
 
 
 def plain(units: int, step: Decimal) -> str:

@@ -260,24 +260,33 @@ class Sight:
     """Back-off, breaker or order-count budget: no new order before this."""
     why_not: str = ""
     """What `not_before_ns` stands for."""
+    refused_ticks: int | None = None
+    """Price of the post-only order that was just refused."""
     reserved: bool = False
     """A reserve or a cap is configured: an order must never trade more than the size it was meant to have."""
     max_notional_tick_lots: int = 0
     """Cap of one exit; 0 is none."""
 
 
-def target_ticks(side: Side, chase: str, quote: Quote, own_ticks: int | None) -> int:
+def target_ticks(side: Side, chase: str, quote: Quote, own_ticks: int | None, refused_ticks: int | None = None) -> int:
     """Where an exit should rest now.
+
+    own_ticks      where it rests; None when it does not
+    refused_ticks  the price of a post-only order that was just refused
 
     join     the best price of our own side (the ask for a SELL, the bid for a BUY)
     improve  one tick inside the spread where there is room; stays where it is once it is the best
-    touch    the best price of the other side: posts only when the market has moved away
+    touch    the best price of the other side, which posts only when the market has moved away from it: refused, it
+             is tried again at the same price once that is free; resting, it joins when it is no longer the best
     """
     near, far = (quote.ask, quote.bid) if side is Side.SELL else (quote.bid, quote.ask)
+    sign = 1 if side is Side.SELL else -1
     if chase == "touch":
-        return far
+        if own_ticks is not None:
+            return near if (own_ticks - near) * sign > 0 else own_ticks
+        return refused_ticks if refused_ticks is not None and (refused_ticks - far) * sign > 0 else far
     if chase == "improve" and own_ticks != near and abs(near - far) > 1:
-        return near - 1 if side is Side.SELL else near + 1
+        return near - sign
     return near
 
 
@@ -302,7 +311,8 @@ def plan(sight: Sight, params: ExitParams, rules: SymbolRules) -> Action:
         return Wait("nothing is wanted")
     if sight.quote is None:
         return Wait("no book yet")
-    price = target_ticks(want.side, params.chase, sight.quote, live.price_ticks if live else None)
+    own = live.price_ticks if live else None
+    price = target_ticks(want.side, params.chase, sight.quote, own, sight.refused_ticks)
     if live is None:
         return _place(want, price, sight, rules)
     return _requote(live, want, price, sight, params, rules)

@@ -75,8 +75,12 @@ class StrategyParams:
     gain_scale_quote: GainScale = setting(
         GainScale(0.005), 'gain at which the factor has narrowed, holding the quote: a fraction, or "1.5atr"'
     )
-    min_gain_base: float = setting(0.01, "least gain (fraction) that arms a take-profit, holding the base", low=0)
-    min_gain_quote: float = setting(0.01, "least gain (fraction) that arms a take-profit, holding the quote", low=0)
+    min_gain_base: float = setting(
+        0.01, "least gain (fraction) that arms a take-profit, holding the base", low=0, high=1
+    )
+    min_gain_quote: float = setting(
+        0.01, "least gain (fraction) that arms a take-profit, holding the quote", low=0, high=1
+    )
     fee: float | None = setting(
         None, 'commission of one exit, a fraction, or "auto": the maker rate of the account', low=0, high=0.1
     )
@@ -85,7 +89,7 @@ class StrategyParams:
     donchian_shift: int = setting(2, "klines by which the channel is shifted back", low=0, high=1000)
     donchian_gain: float = setting(0.5, "share of the channel's width that counts as least gain", low=0, high=10)
     hard_stop: float = setting(
-        0.005, "loss (fraction of the anchor) at which the hard stop fires", low=0, low_open=True
+        0.005, "loss (fraction of the anchor) at which the hard stop fires", low=0, high=1, low_open=True
     )
     stop_confirm: int = setting(1, "observations in a row beyond the hard stop before it fires", low=1, high=1000)
     kline_interval: str = setting(

@@ -39,6 +39,8 @@ from tetrio.wire.user import EventStreamTerminated, ExecutionReport, OutboundAcc
 
 RECV_WINDOW_MS = 5000
 STALL_S = 5.0
+BOOK_S = 5.0  # how long a jumpstart waits for a book that is still empty
+BOOK_EVERY_S = 0.2
 PUSH_S = 5.0  # how long the exchange may take to push balances after a jumpstart order
 
 
@@ -58,6 +60,7 @@ class Account:
         self._link, self._sleeve, self._names = link, sleeve, names
         self._journal, self._status, self._now_ms = journal, status, now_ms
         self._held: Holdings | None = None
+        """What the strategy was last told."""
 
     # -- coming up ------------------------------------------------------------------------------------------------
     async def log_on(self, signer: Signer, api_key: str) -> None:
@@ -84,8 +87,13 @@ class Account:
 
     async def snapshot(self) -> None:
         """Ask for balances, and for the orders that may be ours."""
-        self._sleeve.take_account(result_of(await self._link.request("account.status"), AccountStatus))
         await self.open_orders()
+        await self._ask_balances()  # after the orders: what they lock is then in it
+
+    async def _ask_balances(self) -> None:
+        changes = self._sleeve.changes
+        status = result_of(await self._link.request("account.status"), AccountStatus)
+        self._sleeve.take_account(status, changes)
 
     async def open_orders(self) -> list[OwnOrder]:
         """Adopt own orders that rest, and ask for those that we thought unfinished and that do not."""
@@ -113,16 +121,23 @@ class Account:
         next is placed. Where neither is accepted (too little of both assets) the balances are asked for instead.
         """
         await self.open_orders()
-        reply = await self._link.request("ticker.book", {"symbol": self._sleeve.rules.name}, timed=False)
-        top = result_of(reply, BookTop)
         pushed = 0
-        for side, text in ((Side.SELL, top.ask_price), (Side.BUY, top.bid_price)):
-            best = self._sleeve.rules.price_ticks(text)
-            if best:
-                pushed += await self._provoke(side, self._deep(side, best))
+        for side, best in await self._best_prices():
+            pushed += await self._provoke(side, self._deep(side, best))
         if not pushed:
             self._journal.write("rebuilt", what="balances", source="account.status: no deep order was accepted")
-            self._sleeve.take_account(result_of(await self._link.request("account.status"), AccountStatus))
+            await self._ask_balances()
+
+    async def _best_prices(self) -> list[tuple[Side, int]]:
+        """Best ask for a SELL and best bid for a BUY, ticks; none where the book stays empty."""
+        rules, until = self._sleeve.rules, trio.current_time() + BOOK_S
+        while True:
+            reply = await self._link.request("ticker.book", {"symbol": rules.name}, timed=False)
+            top = result_of(reply, BookTop)
+            ask, bid = rules.price_ticks(top.ask_price), rules.price_ticks(top.bid_price)
+            if (ask and bid) or trio.current_time() >= until:
+                return [(side, best) for side, best in ((Side.SELL, ask), (Side.BUY, bid)) if best]
+            await trio.sleep(BOOK_EVERY_S)
 
     def _deep(self, side: Side, best: int) -> int:
         """A price (ticks) far from the market, within the symbol's filters."""
@@ -174,7 +189,6 @@ class Account:
     async def run(self, out: trio.MemorySendChannel[Inbound], wake: Callable[[], None]) -> None:
         """Follow the user stream until cancelled; LinkLost when it ends."""
         async with out:
-            await self._tell_holdings(out)
             async for event in self._link.events:
                 self._apply(event.raw)
                 wake()
@@ -213,6 +227,6 @@ class Account:
         for asset in (rules.base_asset, rules.quote_asset):
             held = self._sleeve.balances.get(asset)
             if held is not None:
-                told[asset] = f"{held.free + held.locked:f}"
+                told[asset] = f"{(held.free + held.locked).normalize():f}"
         self._status.balances = told
         self._journal.write("balance", balances=msgspec.to_builtins(told))

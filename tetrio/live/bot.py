@@ -64,6 +64,8 @@ class Setup:
     max_notional: Decimal = Decimal(0)
     jumpstart: bool = False
     patience: Patience = attrs.field(factory=Patience)
+    show_every_s: float = 0.1
+    """How often the status follows the market when nothing is decided."""
 
 
 class Bot:
@@ -142,28 +144,36 @@ class Bot:
                     self._linked = False
 
     async def _work(self, rest: Rest, link: Link, sleeve: Sleeve) -> None:
-        """Synchronise, then run the tasks that trade; until cancelled."""
+        """Synchronise, then run the tasks that trade; until cancelled.
+
+        The market line comes up meanwhile: what it brings waits in its channel for the strategy.
+        """
         setup, rules = self.setup, sleeve.rules
         account = Account(link, sleeve, self._names, journal=self.journal, status=self.status, now_ms=self.exchange_ms)
         self.status.phase, self.status.detail = "syncing", "logging on, learning balances and orders"
-        params = await self._synchronise(account, sleeve)
-        strategy = Strategy(
-            rules, params, self._memory, self._intents,
-            journal=self.journal, status=self.status, on_first=self._on_first,
-        )  # fmt: skip
-        strategy.adopt(sleeve.unfinished())
-        executor = self._executor(link, sleeve)
         out, inbound = trio.open_memory_channel[Inbound](BATCHES)
         feed = Feed(
-            setup.stream, rest, rules, params,
+            setup.stream, rest, rules, setup.strategy,
             out=out.clone(), clock=self.clock, status=self.status, journal=self.journal,
         )  # fmt: skip
         async with trio.open_nursery() as workers:
+            workers.start_soon(feed.run)
+            params = await self._synchronise(account, sleeve)
+            strategy = self._strategy(sleeve, params)
             workers.start_soon(account.run, out, self._intents.ring)
             workers.start_soon(strategy.run, inbound)
-            workers.start_soon(feed.run)
-            workers.start_soon(self._execute_when_ready, executor)
+            workers.start_soon(self._execute_when_ready, self._executor(link, sleeve))
             workers.start_soon(self._mind_clock, rest)
+
+    def _strategy(self, sleeve: Sleeve, params: StrategyParams) -> Strategy:
+        """The kernel of this process, with what the exchange has just told."""
+        strategy = Strategy(
+            sleeve.rules, params, self._memory, self._intents,
+            journal=self.journal, status=self.status, on_first=self._on_first, show_every_s=self.setup.show_every_s,
+        )  # fmt: skip
+        strategy.hold(sleeve.holdings())
+        strategy.adopt(sleeve.unfinished())
+        return strategy
 
     async def _synchronise(self, account: Account, sleeve: Sleeve) -> StrategyParams:
         """Learn the account; the strategy's parameters with the fee resolved."""

@@ -88,6 +88,7 @@ class Executor:
         self._last_sent_ns: int | None = None
         self._finished = 0
         self._refused_book: tuple[int, int] | None = None
+        self._refused_ticks: int | None = None
 
     @property
     def _rules(self) -> SymbolRules:
@@ -141,6 +142,7 @@ class Executor:
                 last_sent_ns=self._last_sent_ns,
                 not_before_ns=hold,
                 why_not=why,
+                refused_ticks=self._refused_ticks,
                 reserved=self._reserved,
                 max_notional_tick_lots=self._cap,
             ),
@@ -182,11 +184,14 @@ class Executor:
         for order in self._sleeve.unfinished():
             if order.state is OrderState.UNKNOWN:
                 await self.resolve(order)
-        with trio.move_on_after(STALE_S) as patience:
-            while not self._sleeve.fresh:
-                await self._intents.wait()
-        if patience.cancelled_caught:
-            self._sleeve.take_account(result_of(await self._link.request("account.status"), AccountStatus))
+        while not self._sleeve.fresh:
+            with trio.move_on_after(STALE_S) as patience:
+                while not self._sleeve.fresh:
+                    await self._intents.wait()
+            if patience.cancelled_caught:
+                changes = self._sleeve.changes
+                status = result_of(await self._link.request("account.status"), AccountStatus)
+                self._sleeve.take_account(status, changes)
 
     async def resolve(self, order: OwnOrder) -> None:
         """Ask for an order until it is known, or known never to have been."""
@@ -306,7 +311,7 @@ class Executor:
         event = event_of(placed.status) if isinstance(placed.status, str) else OrderEvent.ACCEPT
         filled = self._rules.qty_lots(placed.executed_qty) if isinstance(placed.executed_qty, str) else 0
         self._refusals.accepted()
-        self._refused_book = None
+        self._refused_book = self._refused_ticks = None
         self._sleeve.learn(
             order.client_order_id, event, filled_lots=filled, order_id=placed.order_id, at_ms=placed.transact_time
         )
@@ -325,6 +330,7 @@ class Executor:
         if is_would_match(error):
             self._refusals.would_match(now)
             self._refused_book = (quote.bid, quote.ask) if quote is not None else None
+            self._refused_ticks = order.price_ticks
             return
         if is_too_many_orders(error):
             self._budget.exceeded(now)

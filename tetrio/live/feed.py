@@ -25,7 +25,7 @@ from tetrio.status import Status
 from tetrio.wire.stream import Insane, KlineUpdate, MarketDecoder, ServerShutdown
 
 BATCHES = 64  # reads of 64 KiB: more than a second of the busiest market known
-STALL_S = 5.0
+STALL_S = 10.0  # longer than a sync takes, well under the minute after which the exchange cuts the line
 BEAT_S = 5.0  # kline_1s comes each second
 BEAT = "1s"
 TRIES = 3
@@ -45,6 +45,7 @@ class Gone:
 
 
 Seen = Quote | Trade | KlineUpdate | Insane
+_SEEN = (Quote, Trade, KlineUpdate, Insane)
 Item = list[Seen] | History | Gone
 
 
@@ -118,7 +119,7 @@ class Feed:
                         last_beat_ms, beat_at = record.event_ms, trio.current_time()
                     if record.interval != self._params.kline_interval:
                         continue
-                if isinstance(record, Quote | Trade | KlineUpdate | Insane):
+                if isinstance(record, _SEEN):
                     batch.append(record)
             if trio.current_time() - beat_at > BEAT_S:
                 raise LinkStale(f"market: the 1 s klines have not advanced for {BEAT_S:g} s")

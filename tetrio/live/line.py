@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,14 +30,19 @@ _FOREIGN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSL
 class Line:
     """An open market line."""
 
-    def __init__(self, stream: trio.abc.Stream, early: bytes, name: str) -> None:
+    def __init__(self, stream: trio.abc.Stream, early: bytes, name: str, patience: trio.CancelScope) -> None:
+        """`patience` surrounds the line's life (a scope for each read would cost more than the read itself)."""
         self.name = name
         self._stream = stream
+        self._patience = patience
         self._frames = FrameReader()
         self._early = early
 
     async def receive(self, silence_s: float) -> list[bytes]:
-        """The payloads of what has arrived, at least one; LinkStale after `silence_s` without a byte."""
+        """The payloads of what has arrived, at least one.
+
+        After `silence_s` without a byte the line is over: what surrounds it is cancelled, and ends in LinkStale.
+        """
         payloads: list[bytes] = []
         while not payloads:
             for opcode, payload in self._frames.feed(await self._read(silence_s)):
@@ -55,13 +61,12 @@ class Line:
         if self._early:
             early, self._early = self._early, b""
             return early
+        self._patience.deadline = trio.current_time() + silence_s
         try:
-            with trio.fail_after(silence_s):
-                data = bytes(await self._stream.receive_some(READ))
-        except trio.TooSlowError:
-            raise LinkStale(f"{self.name}: not a byte for {silence_s:g} s") from None
+            data = bytes(await self._stream.receive_some(READ))
         except _FOREIGN as error:
             raise LinkLost(f"{self.name}: {error or type(error).__name__}") from error
+        self._patience.deadline = math.inf
         if not data:
             raise LinkLost(f"{self.name}: the exchange hung up")
         return data
@@ -89,7 +94,10 @@ async def open_line(url: str, streams: list[str], *, name: str = "market") -> As
             raise LinkLost(f"{address}: WebSocket handshake not finished within {CONNECT_S:g} s") from None
         except (*_FOREIGN, h11.ProtocolError) as error:
             raise LinkLost(f"{address}: WebSocket handshake failed: {error or type(error).__name__}") from error
-        yield Line(stream, early, name)
+        with trio.CancelScope() as patience:
+            yield Line(stream, early, name, patience)
+        if patience.cancelled_caught:
+            raise LinkStale(f"{name}: not a byte for too long")
     finally:
         await trio.aclose_forcefully(stream)
 

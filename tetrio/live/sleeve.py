@@ -59,6 +59,10 @@ class Sleeve:
         self._told, self._filled = told, filled
         self._orders: dict[str, OwnOrder] = {}
         self._trades: dict[int, None] = {}
+        self.fresh = False
+        """Whether the balances tell what the last change of an own order did to them."""
+        self.changes = 0
+        """How often an own order has changed what is held or locked."""
         self._balance_ms = 0
         self._changed_ms = 0
         self._now_ns: Callable[[], int] = lambda: 0
@@ -89,22 +93,23 @@ class Sleeve:
         usable = min(held.free + min(ours, held.locked), held.free + held.locked - reserve)
         return max(0, self.rules.floor_lots(usable) if side is Side.SELL else self.rules.floor_tick_lots(usable))
 
-    @property
-    def fresh(self) -> bool:
-        """Whether the balances are at least as new as the last change of an own order."""
-        return self._balance_ms >= self._changed_ms
-
     def doubt_balances(self) -> None:
-        """They turned out to be wrong: `fresh` is false until newer ones are told or asked for."""
-        self._changed_ms = self._balance_ms + 1
+        """They turned out to be wrong: `fresh` is false until others are told or asked for."""
+        self.fresh = False
 
     def _balance(self, asset: str) -> Balance:
         return self.balances.get(asset) or Balance()
 
-    def take_account(self, status: AccountStatus) -> None:
-        """Replace all balances by a snapshot."""
+    def take_account(self, status: AccountStatus, changes: int) -> None:
+        """Replace all balances by a snapshot, unless it is older than what is known.
+
+        changes   `changes` when it was asked for: what has happened since may not be in it
+        """
+        if status.update_time < self._balance_ms:
+            return
         self.balances = {b.asset: Balance(decimal(b.free), decimal(b.locked)) for b in status.balances}
-        self._balance_ms = max(status.update_time, self._changed_ms)  # asked for after the change, so newer than it
+        self._balance_ms = status.update_time
+        self.fresh = changes == self.changes and status.update_time >= self._changed_ms
 
     def take_position(self, position: OutboundAccountPosition) -> None:
         """Merge the balances that an event lists; an event older than what is known is passed over."""
@@ -113,6 +118,9 @@ class Sleeve:
         for told in position.balances:
             self.balances[told.asset] = Balance(decimal(told.free), decimal(told.locked))
         self._balance_ms = position.updated_ms
+        # each change is followed by a position of its own; several may bear the same millisecond, so it is their order
+        # that counts: this one came after the last change, and is not of an earlier one
+        self.fresh = position.updated_ms >= self._changed_ms
 
     # -- own orders -----------------------------------------------------------------------------------------------
     def unfinished(self) -> list[OwnOrder]:
@@ -159,7 +167,7 @@ class Sleeve:
             after = attrs.evolve(after, remnant_since_ns=self._now_ns())
         if after != before:
             self._orders[client_order_id] = after
-            self._changed_ms = max(self._changed_ms, at_ms)
+            self._note_change(after, before, at_ms)
             self._told(after, before, code)
         return after
 
@@ -173,6 +181,14 @@ class Sleeve:
         """The exchange has confirmed that `order` is cancelled, and how much of it had traded."""
         filled = self.rules.qty_lots(canceled.executed_qty)
         self.learn(order.client_order_id, OrderEvent.CANCEL, filled_lots=filled, at_ms=canceled.transact_time)
+
+    def _note_change(self, after: OwnOrder, before: OwnOrder, at_ms: int) -> None:
+        """What moved money, or its locks, makes the balances stale until they have been told anew."""
+        unknown = {OrderState.UNKNOWN, OrderState.REJECTED}
+        if after.filled_lots != before.filled_lots or (after.state is not before.state and after.state not in unknown):
+            self._changed_ms = max(self._changed_ms, at_ms)
+            self.changes += 1
+            self.fresh = False
 
     def take_report(self, report: ExecutionReport) -> OwnOrder | None:
         """Apply an execution report; None when the order is not ours."""

@@ -15,7 +15,7 @@ import trio
 from tetrio.core import kernel
 from tetrio.core.kernel import Command, Decision, KernelRules, State
 from tetrio.core.market import Holdings, Quote, Reason, Trade, Want
-from tetrio.core.money import SymbolRules
+from tetrio.core.money import SymbolRules, plain
 from tetrio.core.orders import OwnOrder, reason_of
 from tetrio.core.params import StrategyParams
 from tetrio.core.why import sentence
@@ -63,11 +63,13 @@ class Strategy:
         journal: Journal,
         status: Status,
         on_first: Callable[[], None],
+        show_every_s: float = SHOWN_EVERY_S,
     ) -> None:
         self._rules, self._params, self._memory, self._intents = rules, params, memory, intents
         self._journal, self._status, self._on_first = journal, status, on_first
         self._quote: Quote | None = None
         self._observed = False
+        self._show_every_s = show_every_s
         self._insane = 0
         self._regime_changed = False
         self._finish: Want | None = None
@@ -76,6 +78,10 @@ class Strategy:
         if kept is None or kept.rules != KernelRules.of(rules):
             kept = kernel.start(params, KernelRules.of(rules))
         self._state = kernel.with_params(kept, params)  # the fee may be another one
+
+    def hold(self, holdings: Holdings) -> None:
+        """What the sleeve holds, before the first observation."""
+        self._state = kernel.on_holdings(self._state, holdings)
 
     def adopt(self, orders: list[OwnOrder]) -> None:
         """Take over exits that were found resting at the first sync: what is armed is told by their ids."""
@@ -159,7 +165,7 @@ class Strategy:
             self._intents.put(intent)
         else:
             self._intents.value = intent
-        if trio.current_time() - self._shown_at >= SHOWN_EVERY_S:
+        if trio.current_time() - self._shown_at >= self._show_every_s:
             self._show()
 
     def _tell_want(self, want: Want | None) -> None:
@@ -196,10 +202,13 @@ class Strategy:
         return fact
 
     def _price(self, ticks: float | None) -> str:
+        """As a person writes it; a mid between two ticks has one place more."""
         if ticks is None:
             return ""
         whole = int(ticks)
-        return self._rules.price_text(whole) if whole == ticks else f"{float(self._rules.tick_size) * ticks:.8f}"
+        if whole == ticks:
+            return plain(whole, self._rules.tick_size)
+        return plain(round(ticks * 10), self._rules.tick_size / 10)
 
     def _show(self) -> None:
         """Write what a person may see."""
