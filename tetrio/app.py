@@ -27,7 +27,7 @@ from tetrio import keys, log
 from tetrio.config import Config, parse_funds
 from tetrio.core.money import floor_units
 from tetrio.errors import ConfigError
-from tetrio.journal import FileSink, Journal, Sink, StreamSink
+from tetrio.journal import FileSink, Journal, PatientSink, Sink, StreamSink
 from tetrio.live.bot import Bot, Setup
 from tetrio.live.watchdog import Patience
 from tetrio.net import clock, entropy, simnet, virtual
@@ -104,7 +104,8 @@ class _Run:
         now = self._clock()
         sinks: list[Sink] = [FileSink(self.options.journal_path)] if self.options.journal_path else []
         if not self.options.panel:
-            sinks.append(StreamSink(sys.stderr))
+            stderr = StreamSink(sys.stderr)
+            sinks.append(stderr if self.config.virtual else PatientSink(stderr))
         journal = Journal(sinks, now.now_ns)
         log.setup(journal.remark)
         self.status.facts = journal.recent

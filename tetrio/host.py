@@ -21,7 +21,7 @@ import trio
 from tetrio import log
 from tetrio.config import Given, Text, parse_funds, structure_one
 from tetrio.errors import ConfigError
-from tetrio.journal import Journal, StreamSink
+from tetrio.journal import Journal, PatientSink, StreamSink
 from tetrio.log import Secret
 from tetrio.net.clock import WallClock
 from tetrio.sim import tape
@@ -55,7 +55,7 @@ class Settings:
 def run(settings: Settings) -> int:
     """Serve until a signal; the exit code. ConfigError, MarketError: it could not begin."""
     clock = WallClock()
-    notes = Journal([StreamSink(sys.stderr)], clock.now_ns)
+    notes = Journal([PatientSink(StreamSink(sys.stderr))], clock.now_ns)
     log.setup(notes.remark)
     market = tape.open_market(settings.market, settings.symbol, seed=settings.seed, assets=settings.assets)
     with _audit_file(settings.audit) as audit:

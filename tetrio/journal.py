@@ -7,10 +7,13 @@ the next fact. It does not rotate files and does not filter; diagnostics (what l
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
 import math
 import os
+import queue
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -95,6 +98,44 @@ class StreamSink:
 
     def close(self) -> None:
         """Nothing: the stream is not ours."""
+
+
+class PatientSink:
+    """Hands lines to another sink on a thread of its own, so that a reader who has stalled delays nobody.
+
+    What waits is bounded: beyond `most` lines a write raises OSError, and the journal counts the line as lost.
+    """
+
+    def __init__(self, sink: Sink, most: int = 10_000) -> None:
+        self.name, self.facts_only = sink.name, sink.facts_only
+        self._sink = sink
+        self._lines: queue.Queue[str | None] = queue.Queue(most)
+        self._thread = threading.Thread(target=self._run, name=f"journal {sink.name}", daemon=True)
+        self._failed: OSError | None = None
+        self._thread.start()
+
+    def write(self, line: str) -> None:
+        """Queue a line. OSError when the queue is full, or when an earlier line could not be written."""
+        failed, self._failed = self._failed, None
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            raise OSError("its reader has stalled") from None
+        if failed is not None:
+            raise failed
+
+    def close(self, within_s: float = 1.0) -> None:
+        """Let what waits be written, but not for longer than `within_s`."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put(None, timeout=within_s)
+        self._thread.join(within_s)
+
+    def _run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            try:
+                self._sink.write(line)
+            except OSError as error:
+                self._failed = error
 
 
 class Journal:

@@ -124,12 +124,14 @@ class Feed:
             if trio.current_time() - beat_at > BEAT_S:
                 raise LinkStale(f"market: the 1 s klines have not advanced for {BEAT_S:g} s")
             if batch:
-                await self._put(batch)
+                await self._put(batch, line)
 
-    async def _put(self, item: Item) -> None:
+    async def _put(self, item: Item, line: Line | None = None) -> None:
         try:
             self._out.send_nowait(item)
         except trio.WouldBlock:
+            if line is not None:
+                line.rest()
             try:
                 with trio.fail_after(STALL_S):
                     await self._out.send(item)

@@ -38,6 +38,10 @@ class Line:
         self._frames = FrameReader()
         self._early = early
 
+    def rest(self) -> None:
+        """Nothing need come until the next `receive`: to be called by whoever has to wait for something else."""
+        self._patience.deadline = math.inf
+
     async def receive(self, silence_s: float) -> list[bytes]:
         """The payloads of what has arrived, at least one.
 
@@ -66,12 +70,12 @@ class Line:
             data = bytes(await self._stream.receive_some(READ))
         except _FOREIGN as error:
             raise LinkLost(f"{self.name}: {error or type(error).__name__}") from error
-        self._patience.deadline = math.inf
         if not data:
             raise LinkLost(f"{self.name}: the exchange hung up")
         return data
 
     async def _send(self, opcode: int, payload: bytes) -> None:
+        self.rest()
         try:
             with trio.fail_after(CONNECT_S):
                 await self._stream.send_all(client_frame(opcode, payload, entropy.token_bytes(4)))

@@ -48,6 +48,15 @@ class _Pipe:
         self.readers.unpark_all()
         self.writers.unpark_all()
 
+    def send_now(self, data: bytes) -> bool:
+        """Take `data` whole if there is room; whether there was."""
+        if self.reset or self.ended or self.size + len(data) > WINDOW:
+            return False
+        self.chunks.append(data)
+        self.size += len(data)
+        self.readers.unpark_all()
+        return True
+
     async def send(self, data: bytes) -> int:
         await trio.lowlevel.checkpoint_if_cancelled()
         while self.size >= WINDOW and not (self.reset or self.ended):
@@ -78,7 +87,8 @@ class _Pipe:
             self.chunks.appendleft(chunk[most:])
             chunk = chunk[:most]
         self.size -= len(chunk)
-        self.writers.unpark_all()
+        if self.writers:
+            self.writers.unpark_all()
         return chunk
 
 
@@ -188,6 +198,10 @@ class _Socket(trio.socket.SocketType):
         self.check_open()
         assert self._outward is not None, "send comes after connect"
         return await self._outward.send(bytes(data))
+
+    def send_now(self, data: bytes) -> bool:
+        """Hand bytes over whole if that needs no waiting; whether it was done."""
+        return not self._closed and self._outward is not None and self._outward.send_now(data)
 
     async def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """The next bytes; b"" when the peer has ended."""

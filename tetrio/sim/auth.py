@@ -1,7 +1,7 @@
 """Who is asking: API keys, signatures, timestamps, and the session of a WebSocket API connection.
 
 All keys belong to the exchange's one account. Signatures are checked over the raw texts that were sent, so that a
-client may write `1.10` or `true` as it likes. No key, secret or signature is ever logged from here. Pure: the time is an
+client may write `1.10` or `true` as it likes. No key, secret or signature is ever logged from here. Pure: time is an
 argument.
 """
 

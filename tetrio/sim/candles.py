@@ -194,6 +194,9 @@ class Candles:
 
     def forming(self, interval: str, now_ms: int) -> Candle | None:
         """The candle that holds `now_ms`; None before any price is known. KeyError for an unknown interval."""
+        idle = self._idle(interval, open_of(interval, now_ms))
+        if idle is not None:
+            return idle
         found = self._until(interval, now_ms, 1, lambda candle: True)
         return found[0] if found else None
 
@@ -205,6 +208,11 @@ class Candles:
         last = open_of(interval, now_ms) - 1
         if last < after_ms:
             return []
+        opened = open_of(interval, last)
+        if opened <= after_ms:  # one candle, and mostly nobody has traded in it
+            idle = self._idle(interval, opened)
+            if idle is not None:
+                return [idle]
         return self._until(interval, last, self._keep, lambda candle: candle.close_ms >= after_ms)
 
     def history(
@@ -222,6 +230,13 @@ class Candles:
             opened = next_open(interval, opened)
         found = self._until(interval, until, max(self._keep, limit), lambda candle: candle.open_ms >= opened)
         return found[:limit]
+
+    def _idle(self, interval: str, opened: int) -> Candle | None:
+        """The candle that opens at `opened`, if that is after the last trade."""
+        second = self._second
+        if second is None or second.close_ms >= opened:
+            return None
+        return _empty(interval, opened, second.close)
 
     def _hand_on(self, second: Candle) -> None:
         for series in self._series.values():

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 HANDSHAKE_S = 10.0
 GOODBYE_S = 1.0  # for the close handshake; a client that does not answer is left
+LOST = 1006  # what stands for a close code where none was sent
 MAX_MESSAGE = 1 << 20
 MESSAGES_WAITING = 256  # requests read ahead of their handling
 
@@ -48,10 +49,15 @@ class Transport(trio.abc.Stream):
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._lock = trio.Lock()
+        self._send_now: Callable[[bytes], bool] | None = getattr(getattr(stream, "socket", None), "send_now", None)
         self.on_gone: Callable[[], None] | None = None
         """Called when nothing more can come in."""
         self.on_bytes: Callable[[bytes | bytearray], None] | None = None
         """Called with what came in."""
+        self.gone = False
+        """Nothing more can come in."""
+        self.deaf = False
+        """What comes in is dropped: a pong that the library owed after our close would break it."""
 
     @property
     def address(self) -> str:
@@ -62,8 +68,20 @@ class Transport(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send, after whoever sends now."""
-        async with self._lock:
+        try:
+            self._lock.acquire_nowait()  # mostly free, and then it costs no turn of the loop
+        except trio.WouldBlock:
+            await self._lock.acquire()
+        try:
             await self._stream.send_all(data)
+        finally:
+            self._lock.release()
+
+    def send_now(self, data: bytes) -> bool:
+        """Send without a turn of the loop, where nobody sends now and the network can (that in memory); whether it was
+        done.
+        """
+        return self._send_now is not None and not self._lock.locked() and self._send_now(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         """As the stream below."""
@@ -71,22 +89,26 @@ class Transport(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """What the peer sent."""
-        try:
-            data = await self._stream.receive_some(max_bytes)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._gone()
-            raise
-        if not data:
-            self._gone()
-        elif self.on_bytes is not None:
-            self.on_bytes(data)
-        return data
+        while True:
+            try:
+                data = await self._stream.receive_some(max_bytes)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self._gone()
+                raise
+            if not data:
+                self._gone()
+                return data
+            if self.on_bytes is not None:
+                self.on_bytes(data)
+            if not self.deaf:
+                return data
 
     async def aclose(self) -> None:
         """Close the stream below."""
         await self._stream.aclose()
 
     def _gone(self) -> None:
+        self.gone = True
         if self.on_gone is not None:
             self.on_gone()
 
@@ -115,6 +137,8 @@ class Connection:
             self.cut(1008, "outbox overflow: the client reads too slowly")
             self._scope.cancel()
             return
+        if not delay_s and not self._outbox and not self._writing and self._transport.send_now(frames):
+            return
         self._room -= len(frames)
         due = trio.current_time() + delay_s if delay_s else 0.0
         sooner = not self._outbox or due < self._outbox[0][0]
@@ -131,6 +155,7 @@ class Connection:
         if self._closing is None:
             self._closing = (code, why)
             self.why = why
+            self._transport.deaf = True
             self._wake.unpark_all()
 
     async def run(
@@ -193,7 +218,7 @@ class Connection:
             try:
                 message = await self._ws.get_message()
             except ConnectionClosed as closed:
-                if closed.reason is not None and self._closing is None:
+                if closed.reason is not None and closed.reason.code != LOST and self._closing is None:
                     self.why = f"closed by the client: {closed.reason.code}"
                 scope.cancel()
                 return

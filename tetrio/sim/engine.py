@@ -39,6 +39,7 @@ from tetrio.sim.orders import (
     Placed,
     Rejected,
     Replaced,
+    UserEvent,
 )
 
 _NOTHING = Outcome()
@@ -202,6 +203,17 @@ class Engine:
         if not orders:
             raise Rejected(-2011, UNKNOWN_ORDER)
         return [self._cancel(order, "", "cancelAll", Happening(now_ms, market_ns)) for order in orders]
+
+    def expire_all(self, now_ms: int, market_ns: int, reason: str) -> tuple[UserEvent, ...]:
+        """The exchange itself takes every open order of every account off the book, oldest first."""
+        events: list[UserEvent] = []
+        for order in self._history.every_open_order():
+            listing, happening = self._listings[order.symbol], Happening(now_ms, market_ns)
+            listing.resting[order.side].remove(order.order_id)
+            self._clearing.close(listing, order, "EXPIRED", reason, happening)
+            self._clearing.position(happening, listing, order.account)
+            events += happening.events
+        return tuple(events)
 
     # --- the market ---
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import functools
 import itertools
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ from tetrio.wire.sign import Verifier
 __all__ = ["Clocks", "Exchange", "ExchangeConfig", "HmacSecret", "Urls"]
 
 STREAM_MESSAGES_PER_S = 5
+FAREWELL_S = 0.25  # from the end of trading to the end of all connections
 
 
 @attrs.frozen(kw_only=True)
@@ -124,19 +126,34 @@ class Exchange:
     async def run(self, *, task_status: trio.TaskStatus[Urls] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen, serve and play the market until cancelled; `started` with the URLs.
 
-        ConfigError when a port cannot be had. The record's `end` line is written on every way out.
+        Cancelled, it plays no more and takes no new orders, lets what rests expire, and serves its clients for a moment
+        longer, so that they hear of it. The record's `end` line is written on every way out.
+        ConfigError when a port cannot be had.
         """
         config = self._config
         player = Player(self.venue, self._hub, config.clocks, beat_s=config.beat_s, on_end=config.on_market_end)
         try:
             rest, ws = await self._listen()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(functools.partial(trio.serve_listeners, self.serve_rest_stream, rest))
-                nursery.start_soon(functools.partial(trio.serve_listeners, self.serve_ws_stream, ws))
+                serving = trio.CancelScope(shield=True)
+                nursery.start_soon(self._serve, serving, rest, ws)
                 nursery.start_soon(player.run)
                 task_status.started(self._urls(_port(rest), _port(ws)))
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    self.venue.retire()
+                    serving.deadline = trio.current_time() + FAREWELL_S
         finally:
             self._end()
+
+    async def _serve(
+        self, scope: trio.CancelScope, rest: list[trio.SocketListener], ws: list[trio.SocketListener]
+    ) -> None:
+        with scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(functools.partial(trio.serve_listeners, self.serve_rest_stream, rest))
+                nursery.start_soon(functools.partial(trio.serve_listeners, self.serve_ws_stream, ws))
 
     async def serve_ws_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one WebSocket connection, to any path, until it ends."""
@@ -200,7 +217,7 @@ class Exchange:
 
     async def _serve_api(self, options: LineOptions, ws: WebSocketConnection, transport: Transport) -> None:
         client = Connection(ws, transport, outbox_bytes=self._config.outbox_bytes)
-        with self._recorded(client, "ws_api") as number:
+        with self._recorded(client, transport, "ws_api") as number:
             line = ApiLine(
                 self.venue,
                 number,
@@ -226,7 +243,7 @@ class Exchange:
                 if not rate.admit(trio.current_time()):
                     client.cut(1008, "Too many requests")
 
-        with self._recorded(client, "stream"):
+        with self._recorded(client, transport, "stream"):
             transport.on_bytes = count
             self._hub.join(line)
             try:
@@ -246,14 +263,13 @@ class Exchange:
         )
 
     @contextmanager
-    def _recorded(self, client: Connection, face: str) -> Iterator[int]:
+    def _recorded(self, client: Connection, transport: Transport, face: str) -> Iterator[int]:
         number = self.venue.connected(face)
         try:
             yield number
-        except trio.Cancelled:
-            client.why = "the exchange stopped"
-            raise
         finally:
+            if trio.current_effective_deadline() == -math.inf and not transport.gone:
+                client.why = "the exchange stopped"
             self.venue.disconnected(number, face, client.why)
 
 

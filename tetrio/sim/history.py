@@ -80,6 +80,10 @@ class OrderHistory:
         """Open orders of the account on the symbol."""
         return sum(order.account == account and order.symbol == symbol for order in self._open.values())
 
+    def every_open_order(self) -> list[Order]:
+        """Of every account, oldest first."""
+        return [self._open[order_id] for order_id in sorted(self._open)]
+
     def open_orders(self, account: str, symbol: str | None) -> list[Order]:
         """Oldest first; of all symbols when None."""
         return [

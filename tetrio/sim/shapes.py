@@ -35,6 +35,8 @@ class Shapes:
     def __init__(self, rules: SymbolRules, engine: Engine) -> None:
         self.rules = rules
         self._engine = engine
+        self.preventions: dict[int, Prevention] = {}
+        """What self-trade prevention took, by the id of the order that lost it; queries tell of it."""
 
     def notional(self, tick_lots: int) -> str:
         """An amount of the quote."""
@@ -87,6 +89,10 @@ class Shapes:
         }
         if order.expiry_reason:
             body["expiryReason"] = order.expiry_reason
+        prevention = self.preventions.get(order.order_id)
+        if prevention is not None:
+            body["preventedMatchId"] = prevention.match_id
+            body["preventedQuantity"] = self.rules.qty_text(prevention.maker_qty)
         return body
 
     def trade(self, fill: Fill) -> dict[str, object]:

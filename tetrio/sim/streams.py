@@ -23,6 +23,7 @@ from tetrio.wire import stream
 from tetrio.wire.control import Subscriptions, encode_control_error
 from tetrio.wire.frames import text_frames
 
+TEXTS_KEPT = 4096
 _IDS = {name: re.compile(rb'("%s"\s*:\s*)\d+' % name.encode()) for name in "tafl"}
 
 
@@ -116,6 +117,20 @@ def _to_micros(payload: bytes) -> bytes:
     return msgspec.json.encode(in_micros(body)) if "e" in body else payload
 
 
+class _Texts(dict[int, str]):
+    """Units -> their text. A dict that fills itself: prices and amounts of candles repeat, in quiet times above all."""
+
+    def __init__(self, text: Callable[[int], str]) -> None:
+        super().__init__()
+        self._text = text
+
+    def __missing__(self, units: int) -> str:
+        if len(self) >= TEXTS_KEPT:
+            self.clear()
+        text = self[units] = self._text(units)
+        return text
+
+
 class Publisher:
     """What happens on the market -> payloads on the hub, and candles."""
 
@@ -126,10 +141,13 @@ class Publisher:
             stream.stream_name(venue.symbol, channel) for channel in ("bookTicker", "trade", "aggTrade", "avgPrice")
         )
         self._klines = {stream.stream_name(venue.symbol, f"kline_{interval}"): interval for interval in INTERVALS}
+        self._prices, self._qtys = _Texts(venue.rules.price_text), _Texts(venue.rules.qty_text)
+        self._notionals = _Texts(venue.shapes.notional)
         self._records_agg = self._agg_trade in venue.market.streams
         self._last_agg_id = 0
         self._agg_shift = 0
         self._told_ms: dict[str, int] = {}
+        self._began_ms = venue.market.first_ns // 1_000_000  # no candle is told that ended before the market began
         self.floor_ms = 0
         """Candles before this are told already: a trade that comes later counts from here."""
         venue.on_prints = self.prints
@@ -238,7 +256,7 @@ class Publisher:
             if interval is None:
                 continue
             every_ms = period_ms if interval == "1s" else 2 * period_ms
-            since_ms = self._told_ms.get(interval, boundary_ms - every_ms)
+            since_ms = self._told_ms.get(interval, max(boundary_ms - every_ms, self._began_ms))
             if boundary_ms % every_ms:
                 told[interval] = since_ms
             else:
@@ -259,30 +277,32 @@ class Publisher:
             self._hub.publish(name, self._kline(interval, forming, event_ms, closed=False))
 
     def _tell_average(self, event_ms: int) -> None:
+        if not self._hub.wanted(self._average):
+            return
         venue = self._venue
         last = venue.engine.last_trade(self._symbol)
-        if last is not None and self._hub.wanted(self._average):
+        if last is not None:
             self._hub.publish(self._average, stream.avg_price(self._symbol, event_ms, average_text(venue), last[1]))
 
     def _kline(self, interval: str, candle: Candle, event_ms: int, *, closed: bool) -> bytes:
-        rules, notional = self._rules, self._venue.shapes.notional
+        prices, qtys, notionals = self._prices, self._qtys, self._notionals
         return stream.kline(
             self._symbol,
             interval,
             event_ms,
             open_ms=candle.open_ms,
             close_ms=candle.close_ms,
-            open=rules.price_text(candle.open),
-            high=rules.price_text(candle.high),
-            low=rules.price_text(candle.low),
-            close=rules.price_text(candle.close),
-            volume=rules.qty_text(candle.volume),
-            quote_volume=notional(candle.quote_volume),
+            open=prices[candle.open],
+            high=prices[candle.high],
+            low=prices[candle.low],
+            close=prices[candle.close],
+            volume=qtys[candle.volume],
+            quote_volume=notionals[candle.quote_volume],
             trades=candle.trades,
             first_id=candle.first_id,
             last_id=candle.last_id,
-            taker_base=rules.qty_text(candle.taker_volume),
-            taker_quote=notional(candle.taker_quote),
+            taker_base=qtys[candle.taker_volume],
+            taker_quote=notionals[candle.taker_quote],
             closed=closed,
         )
 

@@ -131,7 +131,9 @@ def _placed(call: Call, request: OrderRequest) -> Placed:
 
 
 def _check_count(venue: Venue) -> None:
-    """Refuse a new order when a window of the unfilled-order count is full."""
+    """Refuse a new order when a window of the unfilled-order count is full, or the exchange is closing."""
+    if venue.closed:
+        raise Refused(-1016, "This service is no longer available.")
     now_ms = venue.now_ms()
     window = venue.orders.exceeded(now_ms)
     if window is None:
@@ -199,7 +201,7 @@ def cancel_replace(call: Call) -> object:
         _check_count(venue)
     except Refused as full:
         if exceeded != "CANCEL_ONLY":
-            raise
+            raise Refused(full.code, full.msg, status=full.status) from None
         return _cancel_only(call, full, mode, order_id, client_id, own_id, restrictions)
     try:
         replaced = venue.engine.cancel_replace(

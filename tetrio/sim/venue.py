@@ -141,6 +141,8 @@ class Venue:
         self.audit = Audit(audit if audit is not None else _Nowhere(), self.engine)
         self.on_prints: Callable[[Sequence[TradePrint]], None] | None = None
         """Told of clients' trades, after the clients concerned."""
+        self.closed = False
+        """Nothing new is accepted any more."""
         self._listeners: list[Listener] = []
         self._connections = 0
         self.engine.open_account(ACCOUNT)
@@ -187,10 +189,21 @@ class Venue:
         self.audit.events(events)
         now_ms = self.updated_ms = self.now_ms()
         for event in events:
-            if isinstance(event, Report) and event.execution is Execution.TRADE:
+            if not isinstance(event, Report):
+                continue
+            if event.prevention is not None:
+                self.shapes.preventions[event.order.order_id] = event.prevention
+            if event.execution is Execution.TRADE:
                 assert event.fill is not None, "a trade has a fill"
                 if event.fill.qty == event.order.filled:
                     self.orders.first_fill(event.fill.maker, now_ms)
+
+    def retire(self) -> None:
+        """The exchange closes for good: no new orders, and those that rest expire and are told of."""
+        self.closed = True
+        events = self.engine.expire_all(self.now_ms(), self.clock.now_ns(), "EXCHANGE_CANCELED")
+        self.change(events)
+        self.tell(events)
 
     def refused(self, refusal: Rejected) -> None:
         """The engine has refused a new order."""

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 import attrs
 import msgspec
 
-from tetrio.errors import WireError
 from tetrio.sim import queries, trading
 from tetrio.sim.auth import Session, rejected_key
 from tetrio.sim.checks import Params, Refused
@@ -22,7 +21,7 @@ from tetrio.sim.shapes import in_micros, klines_in_micros
 from tetrio.sim.trading import Call
 from tetrio.sim.venue import ACCOUNT, Told, Venue
 from tetrio.wire.frames import text_frame
-from tetrio.wire.request import BadRequest, Request, RequestId, decode_request, encode_error, encode_reply
+from tetrio.wire.request import BadRequest, Request, decode_request, encode_error, encode_reply
 from tetrio.wire.rules import RateLimit
 from tetrio.wire.user import EventStreamTerminated, encode_event
 
@@ -272,25 +271,12 @@ def too_much_weight(limit: RateLimit, now_ms: int, rolls_ms: int) -> Refused:
 
 
 def _read(message: str | bytes) -> Request:
-    """The request; BadRequest for all that is none, or could not be answered with its id."""
+    """The request; BadRequest for all that is none."""
     if isinstance(message, bytes):
         raise BadRequest(-1135, "Invalid JSON Request")
     try:
         request = decode_request(message)
         "".join((request.method, *request.tokens, *request.tokens.values())).encode()
-    except BadRequest as bad:
-        raise BadRequest(bad.code, bad.msg, _echo(bad.request_id)) from None
-    except (WireError, UnicodeError):  # JSON escapes of half a character
+    except UnicodeError:  # JSON escapes of half a character: no signature could be over them
         raise BadRequest(-1135, "Invalid JSON Request") from None
-    if _echo(request.id) != request.id:
-        raise BadRequest(-1135, "Invalid 'id' in JSON request; expected an integer, a string or null.")
     return request
-
-
-def _echo(request_id: RequestId) -> RequestId:
-    """The id, or None when it cannot be written back."""
-    try:
-        msgspec.json.encode(request_id)
-    except (OverflowError, UnicodeError):
-        return None
-    return request_id

@@ -116,6 +116,11 @@ class _TradeLine(msgspec.Struct):
     data: _Trade
 
 
+class _KlineLine(msgspec.Struct):
+    stream: str
+    data: _Kline
+
+
 class _ErrorBody(msgspec.Struct):
     code: int
     msg: str = ""
@@ -142,7 +147,9 @@ _AVG_PRICE = msgspec.json.Decoder(_AvgPrice)
 _SHUTDOWN = msgspec.json.Decoder(ServerShutdown)
 _BOOK_LINE = msgspec.json.Decoder(_BookLine)
 _TRADE_LINE = msgspec.json.Decoder(_TradeLine)
+_KLINE_LINE = msgspec.json.Decoder(_KlineLine)
 _ANY = msgspec.json.Decoder(_Any)
+_OTHER_DAY = "@+08:00"  # how the names of streams end whose candles are of another day than ours
 _UNREADABLE = (ValueError, RecursionError)  # msgspec's errors, bad UTF-8, off the grid; nesting
 
 
@@ -156,6 +163,7 @@ class MarketDecoder:
         line = b'{"stream":"' + rules.name.lower().encode()
         self._book_line = line + b'@bookTicker","data":{"'
         self._trade_line = line + b'@trade","data":{"'
+        self._kline_line = line + b"@kline_"
         self._by_kind: dict[str, Callable[[bytes, int], MarketRecord | None]] = {
             "bookTicker": lambda raw, at_ns: self._quote(_BOOK.decode(raw), at_ns),
             "trade": lambda raw, _: self._trade(_TRADE.decode(raw)),
@@ -174,6 +182,9 @@ class MarketDecoder:
                 return self._quote(_BOOK_LINE.decode(payload).data, at_ns)
             if payload.startswith(self._trade_line):
                 return self._trade(_TRADE_LINE.decode(payload).data)
+            if payload.startswith(self._kline_line):
+                line = _KLINE_LINE.decode(payload)
+                return None if line.stream.endswith(_OTHER_DAY) else self._kline(line.data)
             if payload.startswith(b'{"u":'):
                 return self._quote(_BOOK.decode(payload), at_ns)
             return self._any(payload, at_ns)
@@ -219,8 +230,8 @@ class MarketDecoder:
             return None  # the `@arr` streams
         found = _ANY.decode(payload)
         if not isinstance(found.data, UnsetType):
-            if found.stream is not None and found.stream.endswith("@+08:00"):
-                return None  # candles of another day
+            if found.stream is not None and found.stream.endswith(_OTHER_DAY):
+                return None
             return self._any(bytes(found.data), at_ns)
         if found.e is not None:
             read = self._by_kind.get(found.e)

@@ -1,0 +1,571 @@
+"""What the exchange really sends has the shape of the example messages: members, types, presence; of errors the text.
+
+Every example is either compared here, with a frame that the running exchange was made to send, or named as one of a
+feature that is not served yet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+
+from tests.paths import SHARED
+from tests.sim.served import (
+    ED_KEY,
+    KEYS,
+    SYMBOL,
+    Client,
+    Line,
+    Served,
+    served,
+    top,
+    trade,
+)
+from tetrio.sim.auth import Keys
+from tetrio.sim.checks import Params
+from tetrio.wire.request import decode_request
+from tetrio.wire.rules import PRODUCTION_LIMITS, RateLimit
+
+MESSAGES = SHARED / "binance" / "messages"
+
+NOT_YET = {
+    "exchangeInfo.BTCUSDT",  # order routing between symbols (sors)
+    "rest.error.403-waf",
+    "rest.error.418",
+    "rest.listenKey.gone",
+    "sequence.local-book",
+    "sequence.oco-limit-leg-fills",
+    "stream.blockTrade",
+    "stream.control.error.documented",  # the flat form; the exchange sends the nested one, which is what is observed
+    "stream.depth5",
+    "stream.depth5.combined",
+    "stream.kline_1d.utc8.combined",
+    "stream.miniTicker",
+    "stream.miniTicker.arr",
+    "stream.referencePrice",
+    "stream.referencePrice.null",
+    "stream.serverShutdown.combined",
+    "stream.serverShutdown.raw",
+    "stream.ticker",
+    "stream.ticker_1h",
+    "stream.ticker_1h.arr",
+    "user.balanceUpdate",
+    "user.executionReport.expired.oco",
+    "user.executionReport.new.iceberg-strategy",
+    "user.executionReport.new.pegged",
+    "user.executionReport.new.pending",
+    "user.executionReport.new.stop",
+    "user.executionReport.new.stop-triggered",
+    "user.executionReport.new.trailing",
+    "user.executionReport.new.trailing-active",
+    "user.executionReport.replaced",
+    "user.executionReport.trade.sor",
+    "user.externalLockUpdate",
+    "user.listStatus",
+    "user.listStatus.all-done",
+    "user.listStatus.updated",
+    "wsapi.error.401.session-revoked",
+    "wsapi.error.418.ip-ban",
+    "wsapi.error.archived-order",
+    "wsapi.error.bad-strategy-type",
+    "wsapi.error.disconnected",
+    "wsapi.error.filter-max-num-algo-orders",
+    "wsapi.error.filter-trailing-delta",
+    "wsapi.error.market-closed",
+    "wsapi.error.peg-no-liquidity",
+    "wsapi.error.peg-not-allowed-type",
+    "wsapi.error.server-busy",
+    "wsapi.error.subscription-ids-exhausted",
+    "wsapi.error.timeout-unknown",
+    "wsapi.error.unexpected-response",
+    "wsapi.error.would-trigger",
+    "wsapi.order.cancel.list.response",
+    "wsapi.order.place.iceberg.response",
+    "wsapi.order.place.pegged-offset.response",
+    "wsapi.order.place.pegged-primary.response",
+    "wsapi.order.place.price-range-exceeded.response",
+    "wsapi.order.place.stop-loss-limit.response",
+    "wsapi.order.place.stop-loss.response",
+    "wsapi.order.place.take-profit-limit.response",
+    "wsapi.order.place.trailing-with-stop.response",
+    "wsapi.order.place.trailing.response",
+    "wsapi.order.status.trailing.response",
+    "wsapi.serverShutdown",
+    "wsapi.session.status.uds-unavailable.response",
+}
+NOT_YET_PREFIXES = (
+    *("rest.account", "rest.error.bad-signature", "rest.error.rejected-key", "rest.error.429.too-many-orders"),
+    *("rest.myTrades", "rest.openOrders", "rest.order", "rest.rateLimit", "sbe."),
+    *("wsapi.allOrderLists", "wsapi.blockTrades", "wsapi.executionRules", "wsapi.myAllocations", "wsapi.myFilters"),
+    *(
+        "wsapi.myPreventedMatches",
+        "wsapi.openOrderLists",
+        "wsapi.order.amend",
+        "wsapi.orderList",
+        "wsapi.referencePrice",
+    ),
+    *("wsapi.sor", "wsapi.ticker.24hr", "wsapi.ticker.rolling", "wsapi.ticker.tradingDay", "wsapi.trades.aggregate"),
+    "wsapi.trades.historical",
+)
+REQUESTS = (".request", ".request.id-variants")
+"""What a client sends: checked by a test of its own."""
+
+
+def names() -> set[str]:
+    return {path.name.removesuffix(".json") for path in MESSAGES.glob("*.json")}
+
+
+def later(name: str) -> bool:
+    return name in NOT_YET or name.startswith(NOT_YET_PREFIXES)
+
+
+def load(name: str) -> Any:
+    return json.loads((MESSAGES / f"{name}.json").read_text())
+
+
+def differences(expected: Any, sent: Any, at: str = "$") -> Iterator[str]:
+    """Where `sent` is not of the shape of `expected`."""
+    if type(expected) is not type(sent):
+        yield f"{at}: {type(expected).__name__} expected, {sent!r} sent"
+    elif isinstance(expected, dict):
+        for name in expected.keys() | sent.keys():
+            if name not in sent or name not in expected:
+                yield f"{at}.{name}: {'missing' if name in expected else 'not expected'}"
+            else:
+                yield from differences(expected[name], sent[name], f"{at}.{name}")
+    elif isinstance(expected, list):
+        yield from _list_differences(expected, sent, at)
+
+
+def _list_differences(expected: list[Any], sent: list[Any], at: str) -> Iterator[str]:
+    if bool(expected) != bool(sent):
+        yield f"{at}: {len(expected)} elements expected, {len(sent)} sent"
+    elif expected and isinstance(expected[0], dict) and "filterType" in expected[0]:
+        kinds = {each["filterType"]: each for each in sent}
+        for each in expected:
+            yield from differences(each, kinds.get(each["filterType"]), f"{at}[{each['filterType']}]")
+    elif expected and isinstance(expected[0], dict | list):
+        for number, each in enumerate(sent):  # elements of a list are of one shape
+            yield from differences(expected[0], each, f"{at}[{number}]")
+    elif at.endswith("]") and "permissionSets" not in at and len(expected) != len(sent):  # a kline, a level
+        yield f"{at}: {len(expected)} elements expected, {len(sent)} sent"
+    else:
+        for one, other in zip(expected, sent, strict=False):
+            yield from differences(one, other, f"{at}[]")
+
+
+class Compared:
+    """Which examples were compared, and how it came out."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.wrong: list[str] = []
+
+    def __call__(self, name: str, sent: Any) -> None:
+        """The exchange sent `sent` where the example stands."""
+        expected = load(name)
+        if isinstance(expected, dict) and "response" in expected:
+            expected = expected["response"]
+        self.names.add(name)
+        self.wrong += [f"{name} {difference}" for difference in differences(expected, sent)]
+        if isinstance(expected, dict) and isinstance(sent, dict):
+            self._same_error(name, *(each.get("error") or each.get("body") for each in (expected, sent)))
+
+    def frames(self, name: str, expected: list[Any], sent: list[Any]) -> None:
+        """The exchange sent these frames where those of the example stand."""
+        self.names.add(name)
+        for number, (one, other) in enumerate(zip(expected, sent, strict=True)):
+            self.wrong += [f"{name} {number} {difference}" for difference in differences(one, other)]
+
+    def _same_error(self, name: str, expected: Any, sent: Any) -> None:
+        texts = [(each.get("code"), each.get("msg")) if isinstance(each, dict) else () for each in (expected, sent)]
+        if texts[0] != texts[1]:
+            self.wrong.append(f"{name}: {texts[0]} expected, {texts[1]} sent")
+
+    def assert_all_right(self) -> None:
+        assert not self.wrong, "\n".join(self.wrong)
+
+
+def story() -> list[Line]:
+    """A book, trades that fill what the tests rest at 3411.90, and a book that the tests can take from."""
+    return [
+        top(0, "3412.36", "0.1500", "3412.37", "0.2500"),
+        trade(0.5, "3412.36", "0.3108"),
+        trade(10, "3411.90", "0.1200"),
+        trade(11, "3411.90", "5.0000"),
+        trade(12, "3412.36", "0.0001"),
+        *(top(at_s, "3412.36", "0.1500", "3412.37", "0.2500") for at_s in range(1, 60)),
+        (0.7, "depth@100ms", load("stream.depthUpdate")),
+        top(4000, "3412.36", "0.1500", "3412.37", "0.2500"),
+    ]
+
+
+def limits() -> list[RateLimit]:
+    """Those of production, but 30 orders in ten seconds."""
+    return [
+        msgspec.structs.replace(limit, limit=30) if limit.interval == "SECOND" else limit for limit in PRODUCTION_LIMITS
+    ]
+
+
+async def started(exchange: Served) -> Client:
+    """The market runs, and has a book and a last trade."""
+    line = await exchange.line("trade", "bookTicker")
+    await line.receive()
+    await line.receive()
+    return line
+
+
+async def market_data(exchange: Served, same: Compared) -> None:
+    line = await started(exchange)
+    client = await exchange.client()
+    micro = await exchange.client("/ws-api/v3?timeUnit=MICROSECOND")
+    same("wsapi.ping.response", await client.call("ping"))
+    same("wsapi.time.response", await client.call("time"))
+    same("wsapi.time.no-rate-limits.response", await client.call("time", returnRateLimits=False))
+    reply = await micro.call("time")
+    assert len(str(reply["result"]["serverTime"])) == 16
+    same("wsapi.time.microsecond.response", reply)
+    same("wsapi.exchangeInfo.response", await client.call("exchangeInfo", symbol=SYMBOL))
+    same("wsapi.klines.response", await client.call("klines", symbol=SYMBOL, interval="1m"))
+    same("wsapi.uiKlines.response", await client.call("uiKlines", symbol=SYMBOL, interval="1m"))
+    same("wsapi.ticker.book.response", await client.call("ticker.book", symbol=SYMBOL))
+    same("wsapi.ticker.book.symbols.response", await client.call("ticker.book", symbols=[SYMBOL]))
+    same("wsapi.ticker.price.response", await client.call("ticker.price", symbol=SYMBOL))
+    prices = await client.call("ticker.price", symbols=f'["{SYMBOL}"]', symbolStatus="TRADING")
+    same("wsapi.ticker.price.symbols.response", prices)
+    same("wsapi.avgPrice.response", await client.call("avgPrice", symbol=SYMBOL))
+    same("wsapi.depth.response", await client.call("depth", symbol=SYMBOL, limit=5))
+    same("wsapi.trades.recent.response", await client.call("trades.recent", symbol=SYMBOL, limit=2))
+    bad = await client.call("ticker.book", symbol=SYMBOL, symbolStatus="HALT")
+    same("wsapi.error.symbol-status-mismatch", bad)
+    same("wsapi.error.bad-interval", await client.call("klines", symbol=SYMBOL, interval="2m"))
+    same("wsapi.error.bad-symbol", await client.call("ticker.price", symbol="NOPE"))
+    for variant in load("wsapi.request.id-variants"):
+        reply = await client.ask(json.dumps(variant))
+        assert reply["id"] == variant["id"]
+        assert type(reply["id"]) is type(variant["id"])
+    await line.ws.aclose()
+
+
+async def sessions(exchange: Served, same: Compared) -> None:
+    client = await exchange.client()
+    same("wsapi.session.status.unauthenticated.response", await client.call("session.status"))
+    same("wsapi.session.logon.response", await client.signed("session.logon"))
+    same("wsapi.userDataStream.subscribe.response", await client.call("userDataStream.subscribe"))
+    same("wsapi.session.status.authenticated.response", await client.call("session.status"))
+    same("wsapi.session.subscriptions.response", await client.call("session.subscriptions"))
+    same("wsapi.error.subscription-active", await client.call("userDataStream.subscribe"))
+    same("wsapi.error.unread-parameters", await client.call("userDataStream.subscribe", x=1))
+    same("wsapi.userDataStream.unsubscribe.response", await client.call("userDataStream.unsubscribe", subscriptionId=0))
+    same("user.eventStreamTerminated", await client.event("eventStreamTerminated"))
+    same("wsapi.error.subscription-inactive", await client.call("userDataStream.unsubscribe", subscriptionId=0))
+    reply = await client.signed_hmac("userDataStream.subscribe.signature")
+    same("wsapi.userDataStream.subscribe.signature.response", reply)
+    same("wsapi.session.logout.response", await client.call("session.logout") | {})
+    assert (await client.call("session.status"))["result"]["userDataStream"] is True  # not the session's
+
+
+async def refused_requests(exchange: Served, same: Compared) -> None:
+    client = await exchange.client()
+    same("wsapi.error.bad-api-key-format", await client.signed("account.status", apiKey="short"))
+    same("wsapi.error.rejected-key", await client.signed("account.status", apiKey="x" * 64))
+    bad = await client.call("account.status", timestamp=exchange.now_ms(), apiKey=ED_KEY, signature="AAAA")
+    same("wsapi.error.bad-signature", bad)
+    same("wsapi.error.timestamp-ahead", await client.signed("account.status", timestamp=exchange.now_ms() + 1000))
+    same("wsapi.error.timestamp-outside", await client.signed("account.status", timestamp=exchange.now_ms() - 5001))
+    await client.signed("session.logon")
+    same("wsapi.error.mandatory-missing", await client.call("account.status"))
+    same("wsapi.error.mandatory-either", await client.order("order.status"))
+    same("wsapi.error.bad-combination", await client.order("myTrades", orderId=1, startTime=1))
+    same("wsapi.error.no-such-order", await client.order("order.status", orderId=9))
+    same("wsapi.order.cancel.error.unknown", await client.order("order.cancel", orderId=9))
+    bad = await client.order("order.cancel", orderId=9, cancelRestrictions="ONLY_OLD")
+    same("wsapi.error.bad-cancel-restrictions", bad)
+    same("wsapi.openOrders.cancelAll.error.none", await client.order("openOrders.cancelAll"))
+
+
+async def refused_orders(exchange: Served, same: Compared) -> None:
+    line = await started(exchange)
+    client = await exchange.trader()
+    limit = {"type": "LIMIT", "side": "BUY", "timeInForce": "GTC"}
+    same("wsapi.error.would-match", await client.maker("BUY", "3412.37"))
+    same("wsapi.error.insufficient-balance", await client.maker("BUY", "3411.90", "9.0000"))
+    same("wsapi.error.filter-lot-size", await client.maker("BUY", "3411.90", "0.00015"))
+    same("wsapi.error.filter-market-lot-size", await client.order(type="MARKET", side="BUY", quantity="800"))
+    same("wsapi.error.filter-notional", await client.maker("BUY", "3411.90", "0.0001"))
+    same("wsapi.error.filter-percent-price-by-side", await client.maker("BUY", "30000.00"))
+    same("wsapi.error.filter-price", await client.maker("BUY", "3411.905"))
+    same("wsapi.error.bad-precision", await client.maker("BUY", "3411.123456789"))
+    same("wsapi.error.illegal-chars", await client.maker("BUY", "3411.90", "0,5"))
+    same("wsapi.error.param-not-required", await client.maker("BUY", "3411.90", timeInForce="GTC"))
+    same("wsapi.error.stp-mode-not-allowed", await client.maker("BUY", "3411.90", selfTradePreventionMode="NONE"))
+    await client.maker("BUY", "3411.00", "0.0100", newClientOrderId="twice")
+    same("wsapi.error.duplicate-order", await client.maker("BUY", "3411.00", newClientOrderId="twice"))
+    mismatch = await client.order("order.status", orderId=1, origClientOrderId="other")
+    same("wsapi.error.client-id-mismatch", mismatch)
+    held = await client.order("order.cancel", orderId=1, cancelRestrictions="ONLY_PARTIALLY_FILLED")
+    same("wsapi.order.cancel.error.restrictions", held)
+    assert (await client.order(**limit, quantity="0.1", price="3400"))["status"] == 200
+    await line.ws.aclose()
+
+
+async def maker_orders(exchange: Served, same: Compared) -> None:
+    line = await started(exchange)
+    client = await exchange.trader()
+    frames = [await client.maker("BUY", "3411.90", newOrderRespType="RESULT", newClientOrderId="tet-b-0001")]
+    same("wsapi.order.place.limit-maker.result.response", frames[0])
+    same("wsapi.order.status.new.response", await client.order("order.status", orderId=1))
+    frames += [await client.event(), await client.event()]
+    same("user.executionReport.new", frames[1])
+    same("user.outboundAccountPosition.after-new", frames[2])
+    frames += [await client.event(), await client.event()]
+    same("user.executionReport.trade.partial", frames[3])
+    same("user.outboundAccountPosition", frames[4])
+    same("wsapi.order.status.partially-filled.response", await client.order("order.status", orderId=1))
+    frames += [await client.event(), await client.event()]
+    same("user.executionReport.trade.filled", frames[5])
+    same("user.outboundAccountPosition.after-filled", frames[6])
+    same("wsapi.order.status.filled.response", await client.order("order.status", orderId=1))
+    told = [each["frame"] for each in load("sequence.maker-order") if each["dir"] == "in"]
+    same.frames("sequence.maker-order", told, frames)
+    same("wsapi.myTrades.response", await client.order("myTrades"))
+    same("wsapi.myTrades.by-order.response", await client.order("myTrades", orderId=1))
+    same("wsapi.allOrders.response", await client.order("allOrders"))
+    same("wsapi.order.place.limit-maker.ack.response", await client.maker("BUY", "3400.00"))
+    same("wsapi.openOrders.status.response", await client.order("openOrders.status"))
+    full = await client.maker("BUY", "3401.00", newOrderRespType="FULL")
+    same("wsapi.order.place.limit-maker.full.response", full)
+    client.events.clear()
+    same("wsapi.order.cancel.response", await client.order("order.cancel", orderId=2))
+    same("user.executionReport.canceled", await client.event("executionReport"))
+    same("user.outboundAccountPosition.after-cancel", await client.event("outboundAccountPosition"))
+    same("wsapi.openOrders.cancelAll.response", await client.order("openOrders.cancelAll"))
+    gtc = await client.order(type="LIMIT", side="SELL", price="3419.50", quantity="0.4", timeInForce="GTC")
+    same("wsapi.order.place.limit-gtc.response", gtc)
+    client.events.clear()
+    await client.order("openOrders.cancelAll")
+    await client.order(type="LIMIT", side="SELL", price="3419.50", quantity="0.4", timeInForce="GTC")
+    same("user.executionReport.new.sell-limit", await _report(client, "NEW"))
+    status = await client.call("account.status", timestamp=exchange.now_ms())
+    same("wsapi.account.status.response", status)
+    same("wsapi.account.commission.response", await client.order("account.commission"))
+    counts = await client.call("account.rateLimits.orders", timestamp=exchange.now_ms())
+    same("wsapi.account.rateLimits.orders.response", counts)
+    test = {"side": "BUY", "type": "LIMIT_MAKER", "price": "3411.90", "quantity": "0.5"}
+    same("wsapi.order.test.response", await client.order("order.test", **test))
+    same(
+        "wsapi.order.test.with-commission.response",
+        await client.order("order.test", **test, computeCommissionRates=True),
+    )
+    await line.ws.aclose()
+
+
+async def taker_orders(exchange: Served, same: Compared) -> None:
+    line = await started(exchange)
+    client = await exchange.trader()
+    limit = {"type": "LIMIT", "side": "BUY", "price": "3412.60"}
+    reply = await client.order(**limit, timeInForce="IOC", quantity="0.8")
+    same("wsapi.order.place.limit-ioc.expired.response", reply)
+    frames = [await client.event() for _ in range(4)]
+    same("user.executionReport.trade.taker", frames[1])
+    same("user.executionReport.expired.ioc", frames[2])
+    told = load("sequence.taker-ioc")
+    expected = [told[0], *[each for each in told if each["event"].get("x") == "TRADE"][:1], *told[-2:]]
+    same.frames("sequence.taker-ioc", expected, frames)
+    same("wsapi.order.status.expired.response", await client.order("order.status", orderId=1))
+    fok = await client.order(**limit, timeInForce="FOK", quantity="2.0", newOrderRespType="RESULT")
+    same("wsapi.order.place.limit-fok.expired.response", fok)
+    client.events.clear()
+    same("wsapi.order.place.market-base.response", await client.order(type="MARKET", side="SELL", quantity="0.1"))
+    same("user.executionReport.trade.sell-filled", await _report(client, "TRADE"))
+    await trio.sleep(2)
+    client.events.clear()
+    same("wsapi.order.place.market-quote.response", await client.order(type="MARKET", side="BUY", quoteOrderQty="150"))
+    same("user.executionReport.trade.market-quote", await _report(client, "TRADE"))
+    await trio.sleep(2)
+    reply = await client.order(type="MARKET", side="BUY", quantity="3", newOrderRespType="RESULT")
+    same("wsapi.order.place.market.insufficient-liquidity.response", reply)
+    await client.maker("SELL", "3412.90", "0.5")
+    client.events.clear()
+    own = {**limit, "price": "3412.90", "timeInForce": "GTC", "quantity": "0.6"}
+    reply = await client.order(**own)
+    same("wsapi.order.place.stp-expire-maker.response", reply)
+    event = await _report(client, "TRADE_PREVENTION")
+    same("user.executionReport.trade-prevention", event)
+    status = await client.order("order.status", orderId=event["event"]["i"])
+    same("wsapi.order.status.expired-in-match.response", status)
+    await line.ws.aclose()
+
+
+async def _report(client: Client, execution: str) -> dict[str, Any]:
+    """The next execution report of a kind."""
+    while (event := await client.event("executionReport"))["event"]["x"] != execution:
+        pass
+    return event
+
+
+async def cancel_replaces(exchange: Served, same: Compared) -> None:
+    line = await started(exchange)
+    client = await exchange.trader()
+
+    async def replace(order_id: int, price: str = "3410.25", mode: str = "STOP_ON_FAILURE", **params: Any) -> Any:
+        return await client.order(
+            "order.cancelReplace",
+            **{"side": "BUY", "type": "LIMIT_MAKER", "price": price, "quantity": "0.6", "cancelReplaceMode": mode}
+            | {"cancelOrderId": order_id, "newOrderRespType": "RESULT"}
+            | params,
+        )
+
+    await client.maker("BUY", "3409.10", "0.6")
+    client.events.clear()
+    same("wsapi.order.cancelReplace.success.response", await replace(1, cancelNewClientOrderId="tet-c-0006"))
+    same("user.executionReport.canceled.by-cancel-replace", await client.event("executionReport"))
+    same("user.executionReport.new.by-cancel-replace", await client.event("executionReport"))
+    same("wsapi.order.cancelReplace.filter-failure", await replace(2, "30000.00"))
+    same("wsapi.order.cancelReplace.cancel-failed-stop", await replace(1))
+    same("wsapi.order.cancelReplace.both-failed", await replace(1, "3412.90", "ALLOW_FAILURE"))
+    same(
+        "wsapi.order.cancelReplace.partial-failure.cancel-failed",
+        await replace(1, mode="ALLOW_FAILURE", newOrderRespType="FULL"),
+    )
+    client.events.clear()
+    same("wsapi.order.cancelReplace.partial-failure", await replace(2, "3412.90"))
+    same("user.executionReport.rejected", await _report(client, "REJECTED"))
+    reply: dict[str, Any] = {"status": 200}
+    while reply["status"] == 200:
+        reply = await client.maker("BUY", "3400.00", "0.0100")
+    assert reply["error"]["msg"] == "Too many new orders; current limit is 30 orders per 10 SECOND."
+    reply["error"]["msg"] = load("wsapi.error.429.too-many-orders")["error"]["msg"]  # the limit is ours
+    same("wsapi.error.429.too-many-orders", reply)
+    reply = await replace(3)
+    reply["error"]["msg"] = load("wsapi.error.429.too-many-orders")["error"]["msg"]
+    same("wsapi.order.cancelReplace.rate-limited.do-nothing", reply)
+    reply = await replace(3, orderRateLimitExceededMode="CANCEL_ONLY")
+    same("wsapi.order.cancelReplace.rate-limited.cancel-only", reply)
+    await line.ws.aclose()
+
+
+async def too_many_open(exchange: Served, same: Compared) -> None:
+    line = await started(exchange)
+    client = await exchange.trader()
+    reply: dict[str, Any] = {"status": 200}
+    while reply["status"] == 200:
+        for _ in range(30):
+            reply = await client.maker("BUY", "700.00", "0.0100")
+            if reply["status"] != 200:
+                break
+        if reply["status"] == 429:
+            await trio.sleep(10)
+            reply = {"status": 200}
+    same("wsapi.error.filter-max-num-orders", reply)
+    while (reply := await client.call("exchangeInfo"))["status"] == 200:
+        pass
+    same("wsapi.error.429.request-weight", reply)
+    await line.ws.aclose()
+
+
+async def streams(exchange: Served, same: Compared) -> None:
+    channels = ("bookTicker", "trade", "aggTrade", "kline_1m", "avgPrice")
+    raw = await exchange.line(*channels)
+    whole = await exchange.line("bookTicker", "aggTrade", combined=True)
+    micro = await exchange.line("trade", query="?timeUnit=MICROSECOND")
+    same("stream.trade.microsecond", await micro.receive())
+    seen: dict[str, Any] = {}
+    while "kline closed" not in seen:
+        frame = await raw.receive()
+        kind = frame.get("e", "bookTicker")
+        seen[kind + (" closed" if kind == "kline" and frame["k"]["x"] else "")] = frame
+    same("stream.bookTicker", seen["bookTicker"])
+    same("stream.trade", seen["trade"])
+    same("stream.aggTrade", seen["aggTrade"])
+    same("stream.avgPrice", seen["avgPrice"])
+    same("stream.kline_1m", seen["kline"])
+    same("stream.kline_1m.closed", seen["kline closed"])
+    frames = [await whole.receive() for _ in range(2)]
+    frames.sort(key=lambda frame: str(frame["stream"]))
+    same("stream.aggTrade.combined", frames[0])
+    same("stream.bookTicker.combined", frames[1])
+    await controls(await exchange.client("/ws"), same)
+
+
+async def controls(line: Client, same: Compared) -> None:
+    for name in ("subscribe", "list", "unsubscribe", "set-property", "get-property"):
+        await trio.sleep(1)
+        request = load(f"stream.control.{name}.request")
+        reply = await line.ask(json.dumps(request))
+        if name == "list":
+            assert reply["result"] == load("stream.control.subscribe.request")["params"]
+        assert reply["id"] == request["id"]
+        same(f"stream.control.{name}.response", reply)
+    await trio.sleep(1)
+    same("stream.control.error.observed", [await line.ask('{"method":"SUBSCRIBE","params":["nonsense"],"id":2}')])
+
+
+async def recorded_depth(exchange: Served, same: Compared) -> None:
+    raw = await exchange.line("depth@100ms")
+    whole = await exchange.line("depth@100ms", combined=True)
+    same("stream.depthUpdate", await raw.receive())
+    same("stream.depthUpdate.combined", await whole.receive())
+
+
+async def rest(exchange: Served, same: Compared) -> None:
+    line = await started(exchange)
+    for name in ("ping", "time", "time.microsecond", "depth", "klines", "ticker.bookTicker", "exchangeInfo"):
+        request = load(f"rest.{name}")["request"]
+        query = request["query"].replace("&startTime=1784626140000", "")  # before the recording
+        same(f"rest.{name}", await exchange.get(request["path"], query, request["headers"]))
+    same("exchangeInfo.ETHFDUSD", (await exchange.get("/api/v3/exchangeInfo", "symbol=ETHFDUSD"))["body"])
+    same("rest.error.bad-symbol", await exchange.get("/api/v3/ticker/price", "symbol=NOPE"))
+    while (reply := await exchange.get("/api/v3/depth", "symbol=ETHFDUSD&limit=5000"))["status"] == 200:
+        pass
+    same("rest.error.429", reply)
+    await line.ws.aclose()
+
+
+CHAPTERS = (
+    *(market_data, sessions, refused_requests, refused_orders, maker_orders, taker_orders, cancel_replaces),
+    *(too_many_open, streams, recorded_depth, rest),
+)
+
+
+async def test_every_example_is_what_the_exchange_sends_or_is_named_as_not_yet_served(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    same = Compared()
+    for chapter in CHAPTERS:
+        path = tmp_path / chapter.__name__
+        path.mkdir()
+        settings: dict[str, Any] = {
+            "fills": "touch",
+            "maker": Decimal("0.0008"),
+            "taker": Decimal("0.001"),
+            "limits": limits(),
+        }
+        async with served(path, story(), **settings) as exchange:
+            await chapter(exchange, same)
+    same.assert_all_right()
+    examples = {name for name in names() if not later(name) and not name.endswith(REQUESTS)}
+    assert same.names == examples
+
+
+def test_nothing_is_called_not_yet_served_that_is_no_example() -> None:
+    assert NOT_YET - names() == set()
+
+
+SIGNED = [name for name in sorted(names()) if name.startswith("wsapi.") and "signature" in str(load(name))]
+
+
+@pytest.mark.parametrize("name", [name for name in SIGNED if name.endswith(".request")])
+def test_the_signature_of_every_example_request_is_accepted(name: str) -> None:
+    """Also where the method is not served yet: the signature is over what was sent."""
+    request = decode_request((MESSAGES / f"{name}.json").read_text())
+    key = Keys(KEYS).authorize(Params(request.params, request.tokens), None, int(request.params["timestamp"]))
+    assert key == request.params["apiKey"]
