@@ -19,11 +19,14 @@ CAPTURES = sorted((SHARED / "data" / "capture").glob("*.gz"))
 KLINES = SHARED / "data" / "klines" / "ETHUSDT-1m-2025-06.csv.gz"
 
 
-def tetrio(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+def tetrio(
+    *arguments: object, within_s: float = 180.0, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(
         [sys.executable, "-m", "tetrio", *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, check=False, cwd=ROOT, env={**os.environ, **environment},
+        capture_output=True, text=True, timeout=within_s, check=False, cwd=ROOT,
+        env={**os.environ, **(environment or {})},
     )  # fmt: skip
 
 

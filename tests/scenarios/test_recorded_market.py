@@ -11,11 +11,13 @@ from tests.scenarios.referee import Verdict, alternating, judge, read
 from tests.scenarios.runs import CAPTURES, REPLAY, facts, kinds, raw_lines, tetrio
 
 
-def play(market: Path, audit: Path, *more: object, speed: object = "max", **environment: str) -> Verdict:
+def play(
+    market: Path, audit: Path, *more: object, speed: object = "max", environment: dict[str, str] | None = None
+) -> Verdict:
     """Trade a recorded market with the replay configuration; what its referee says."""
     run = tetrio(
         "serve", "--venue", "sim", "--market", market, "--speed", speed, "--exit-at-end", "--config", REPLAY,
-        "--audit", audit, *more, **environment,
+        "--audit", audit, *more, environment=environment,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-2000:]
     assert "log" not in kinds(facts(run.stderr)), "a library had something to complain of"
@@ -38,7 +40,7 @@ def test_a_capture_is_traded_in_virtual_time(capture: Path, tmp_path: Path) -> N
 
 def test_the_same_command_gives_the_same_audit(tmp_path: Path) -> None:
     for number, seed in enumerate(("0", "random")):
-        play(CAPTURES[0], tmp_path / str(number), PYTHONHASHSEED=seed)
+        play(CAPTURES[0], tmp_path / str(number), environment={"PYTHONHASHSEED": seed})
     assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
 
 
