@@ -110,7 +110,7 @@ class Link:
             self._break(f"closed by the exchange: {error.reason}")
             raise LinkLost(f"{self.name}: {self._why}") from error
         except LinkError as error:
-            self._break(str(error))
+            self._break(str(error).removeprefix(f"{self.name}: "))
             raise
 
     def _sort(self, message: Reply | Event) -> None:
@@ -152,9 +152,11 @@ async def open_link(url: str, now_ms: Callable[[], int], *, name: str = "account
     """
     address = Address.parse(url)
     stream = await dial(address, CONNECT_S)
+    connected = False
     try:
         async with trio.open_nursery() as nursery:
             ws = await _handshake(nursery, stream, address)
+            connected = True
             link = Link(ws, now_ms, name)
             nursery.start_soon(link.read)
             nursery.start_soon(link.watch)
@@ -163,6 +165,13 @@ async def open_link(url: str, now_ms: Callable[[], int], *, name: str = "account
                 yield link
             finally:
                 nursery.cancel_scope.cancel()  # the reader first: no reply to a ping after a close, no hang in a queue
+    except* trio_websocket.ConnectionRejected as group:  # from the library's reader, like the next ones
+        refusal = group.exceptions[0]
+        assert isinstance(refusal, trio_websocket.ConnectionRejected), "it is never raised in a group of its own"
+        raise _rejected(address, refusal.status_code, refusal.headers) from refusal
+    except* _PROTOCOL as group:
+        what = "broke the WebSocket protocol" if connected else "WebSocket handshake failed"
+        raise LinkLost(f"{address}: {what}: {group.exceptions[0]}") from group.exceptions[0]
     finally:
         await trio.aclose_forcefully(stream)
 
