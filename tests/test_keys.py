@@ -92,7 +92,7 @@ def test_an_api_key_that_others_may_touch_is_refused(tmp_path: Path, mode: int) 
         ("", "nothing else"),
         ("two words", "nothing else"),
         ("caf\N{LATIN SMALL LETTER E WITH ACUTE}", "nothing else"),
-        ("-----BEGIN PRIVATE KEY-----\n", "nothing else"),
+        ("-----BEGIN PRIVATE KEY-----\n", "PEM"),
         ("-----BEGINPRIVATEKEY-----", "PEM"),
     ],
 )
@@ -102,7 +102,7 @@ def test_a_file_that_holds_no_api_key_is_refused(tmp_path: Path, content: str, c
 
 
 def test_an_api_key_that_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="No such file"):
+    with pytest.raises(ConfigError, match=r"there is no API key file .*chmod 600"):
         keys.read_api_key(tmp_path / "missing")
     os.mkfifo(tmp_path / "fifo", 0o600)
     with pytest.raises(UnsafeError, match="not a regular file"):

@@ -36,9 +36,12 @@ from tetrio.sim.tape import Market, open_market
 from tetrio.status import Status, snapshot
 from tetrio.wire.sign import Signer
 
-LEAD_S = 1.0  # between the start and a recorded market's first frame: time to connect, so that dates agree
+LEAD_S = 1.0  # of market time before a recorded market's first frame: time to connect, so that dates agree
 STATUS_EVERY_S = 1.0
 SHOW_EVERY_S = 0.1  # of the watcher's time, however fast the run's is
+KLINES_BEAT_S = 4.0
+"""How often kline_1s is told where four points a minute are all there is and only virtual time passes: often enough for
+the feed, which misses it after 5 s, and a quarter of the work in a month of them."""
 MAX_SPEED = 600.0  # what `--speed max` counts as where something is shown now and then
 FUND_QUOTE = Decimal(1000)
 SIM_KEY = "embedded"
@@ -101,6 +104,7 @@ class _Run:
 
     async def main(self) -> int:
         """Build, run, stop in order."""
+        clock.set_rate(self.config.venue.speed or 1.0)
         now = self._clock()
         sinks: list[Sink] = [FileSink(self.options.journal_path)] if self.options.journal_path else []
         if not self.options.panel:
@@ -140,7 +144,7 @@ class _Run:
         """Market time where we bring the market, else the machine's date."""
         if self.market is None:
             return clock.WallClock()
-        lead_s = LEAD_S * (self.config.venue.speed or 1.0) if self.market.last_ns else 0.0
+        lead_s = LEAD_S if self.market.last_ns else 0.0
         return clock.AnchoredClock(self.market.first_ns - round(lead_s * clock.NS))
 
     @asynccontextmanager
@@ -163,6 +167,7 @@ class _Run:
                 maker=config.venue.maker,
                 taker=config.venue.taker,
                 seed=config.venue.seed,
+                beat_s=KLINES_BEAT_S if config.virtual and self.market.kind == "klines" else 1.0,
                 audit=self.audit,
                 on_market_end=self._market_ended,
             )
@@ -251,9 +256,15 @@ def _open_market(config: Config) -> Market:
 
 def opening_funds(market: Market, text: str) -> dict[str, str]:
     """What the simulated account begins with: as told, or about 1,000 quote units' worth of the base."""
-    if text:
-        return {asset: f"{amount:f}" for asset, amount in parse_funds(text).items()}
     rules = market.rules
+    if text:
+        funds = {asset: f"{amount:f}" for asset, amount in parse_funds(text).items()}
+        for asset in funds:
+            if asset not in (rules.base_asset, rules.quote_asset):
+                raise ConfigError(
+                    f"venue.fund: {asset} is not traded on {rules.name}: fund {rules.base_asset} or {rules.quote_asset}"
+                )
+        return funds
     price = market.first_price_ticks * rules.tick_size
     lots = max(floor_units(FUND_QUOTE / price, rules.step_size), rules.min_qty_lots)
     return {rules.base_asset: rules.qty_text(lots), rules.quote_asset: "0"}

@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from tetrio import __version__
 from tetrio.errors import ConfigError, TetrioError
@@ -22,7 +22,7 @@ from tetrio.errors import ConfigError, TetrioError
 if TYPE_CHECKING:
     from tetrio import config
 
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    Commands = argparse._SubParsersAction["_Parser"]
 
 USAGE = 2
 
@@ -106,6 +106,7 @@ def _serve(options: argparse.Namespace) -> int:
         overrides.append(config.Given("venue.live", True, "typed confirmation"))
         settings = config.load(options.config, os.environ, overrides)
     config.check_live(settings)
+    _check_files(options, settings)
     from tetrio import app
 
     return app.serve(
@@ -116,6 +117,15 @@ def _serve(options: argparse.Namespace) -> int:
         status_path=options.status_file,
         panel=_panel_wanted(options),
     )
+
+
+def _check_files(options: argparse.Namespace, settings: config.Config) -> None:
+    """What a file option asks for must be possible, before anything is opened or sent."""
+    if options.audit and not settings.embedded:
+        raise Usage("serve --audit: it is the embedded exchange's record; this exchange is another one, leave it out")
+    status: Path | None = options.status_file
+    if status and not (status.parent.is_dir() and os.access(status.parent, os.W_OK)):
+        raise ConfigError(f"the status file {status} cannot be written: name one in a directory that exists")
 
 
 def _overrides(options: argparse.Namespace) -> list[config.Given]:
@@ -234,6 +244,8 @@ def _config_check(options: argparse.Namespace) -> int:
         for key in ("api_key_file", "private_key_file")
         if (path := getattr(settings.account, key)) and not Path(path).exists()
     ]
+    if settings.venue.name == "paper" and settings.embedded:
+        absent.append("the venue paper is not part of this version yet; `tetrio serve` refuses it")
     if options.json:
         _print_json(ok=True, config=name, venue=settings.venue.name, symbol=settings.symbol.name, notes=absent)
         return 0
@@ -291,8 +303,17 @@ def _print_json(**fields: object) -> None:
 # --- the command line ------------------------------------------------------------------------------------------------
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where the options are listed; exit 2."""
+        _complain(f"{message} (see {self.prog} --help)")
+        raise SystemExit(USAGE)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="tetrio", allow_abbrev=False, description="A Binance Spot bot on trio, and an exchange to try it on."
     )
     parser.set_defaults(debug=False)
@@ -388,7 +409,10 @@ def _add_config(commands: Commands) -> None:
 
 
 def _milliseconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds") from None
     if not 0 <= value <= 60_000:
         raise argparse.ArgumentTypeError(f"{text} is outside 0 to 60000")
     return value

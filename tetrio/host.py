@@ -57,6 +57,14 @@ def run(settings: Settings) -> int:
     clock = WallClock()
     notes = Journal([PatientSink(StreamSink(sys.stderr))], clock.now_ns)
     log.setup(notes.remark)
+    try:
+        _run(settings, clock)
+    finally:
+        notes.close()  # what was said last is written, and the writing thread ends
+    return 0
+
+
+def _run(settings: Settings, clock: WallClock) -> None:
     market = tape.open_market(settings.market, settings.symbol, seed=settings.seed, assets=settings.assets)
     with _audit_file(settings.audit) as audit:
         exchange = Exchange(
@@ -78,7 +86,6 @@ def run(settings: Settings) -> int:
             )
         )
         trio.run(_serve, exchange)
-    return 0
 
 
 async def _serve(exchange: Exchange) -> None:

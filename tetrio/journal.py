@@ -134,8 +134,8 @@ class PatientSink:
         while (line := self._lines.get()) is not None:
             try:
                 self._sink.write(line)
-            except OSError as error:
-                self._failed = error
+            except (OSError, ValueError) as error:  # ValueError: the stream was closed under us
+                self._failed = OSError(str(error))
 
 
 class Journal:

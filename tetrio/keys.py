@@ -93,17 +93,21 @@ def read_api_key(path: Path) -> Secret:
         ) as file:  # a FIFO must not block
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(4096) if stat.S_ISREG(mode) else b""
+    except FileNotFoundError:
+        raise ConfigError(
+            f"there is no API key file {path}: write the API key that the exchange showed into it, and chmod 600 {path}"
+        ) from None
     except OSError as error:
         raise ConfigError(f"the API key file {path} cannot be read: {error.strerror}") from error
     if not stat.S_ISREG(mode):
         raise UnsafeError(f"the API key file {path} is not a regular file")
     if mode & 0o077:
         raise UnsafeError(f"the API key file {path} is open to other users (mode {mode & 0o777:04o}): chmod 600 {path}")
+    if b"-----BEGIN" in content:
+        raise ConfigError(f"the API key file {path} holds a PEM: it wants the API key that the exchange showed")
     words = content.decode("ascii", errors="replace").split()
     if len(words) != 1 or not words[0].isprintable() or "\N{REPLACEMENT CHARACTER}" in words[0]:
         raise ConfigError(f"the API key file {path} must hold the API key and nothing else")
-    if words[0].startswith("-----BEGIN"):
-        raise ConfigError(f"the API key file {path} holds a PEM: it wants the API key that the exchange showed")
     return Secret(words[0])
 
 

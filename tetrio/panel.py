@@ -167,7 +167,7 @@ def _exit(status: Status) -> Group:
         age_s = max(0, status.market_ns - order.placed_ns) / 1e9
         live = Text.assemble(
             (order.side, "green" if order.side == "BUY" else "red"),
-            f" {order.qty} @ {order.price}",
+            f" {order.qty} @ {_short(order.price)}",
             ("  filled ", "dim"),
             order.filled,
             (f"  {age_s:,.1f} s  {order.client_order_id}", "dim"),

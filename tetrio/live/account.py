@@ -15,7 +15,7 @@ import trio
 
 from tetrio.core.market import Holdings, Side
 from tetrio.core.orders import JUMPSTART, Names, OrderEvent, OwnOrder, event_of
-from tetrio.errors import LinkLost, LinkStale, OrderRejected, UnsafeError
+from tetrio.errors import LinkLost, LinkStale, OrderRejected, UnsafeError, WireError
 from tetrio.journal import Journal
 from tetrio.live.link import Link, refused
 from tetrio.live.sleeve import Sleeve
@@ -118,9 +118,14 @@ class Account:
         """Learn the balances from what the exchange pushes when a deep post-only order is accepted.
 
         One order far above the market, one far below, one after the other: each is cancelled by its own id before the
-        next is placed. Where neither is accepted (too little of both assets) the balances are asked for instead.
+        next is placed. Where neither is accepted (too little of both assets), and where an own order rests or has an
+        unknown outcome (there is never a second one beside it), the balances are asked for instead.
         """
         await self.open_orders()
+        if self._sleeve.unfinished():
+            self._journal.write("rebuilt", what="balances", source="account.status: an own order is not finished")
+            await self._ask_balances()
+            return
         pushed = 0
         for side, best in await self._best_prices():
             pushed += await self._provoke(side, self._deep(side, best))
@@ -171,7 +176,10 @@ class Account:
         except OrderRejected as error:
             self._sleeve.learn(name, OrderEvent.REJECT, code=error.code)
             return False
-        event = event_of(placed.status) if isinstance(placed.status, str) else OrderEvent.ACCEPT
+        try:
+            event = event_of(placed.status) if isinstance(placed.status, str) else OrderEvent.ACCEPT
+        except ValueError as error:
+            raise WireError(f"the reply to {name} cannot be read: {error}") from error
         self._sleeve.learn(name, event, order_id=placed.order_id, at_ms=placed.transact_time)
         try:
             with trio.fail_after(PUSH_S):

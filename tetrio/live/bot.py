@@ -23,7 +23,7 @@ from tetrio.core.market import Fill
 from tetrio.core.money import SymbolRules, plain
 from tetrio.core.orders import Names, OrderState, OwnOrder, account_tag
 from tetrio.core.params import ExitParams, RiskParams, StrategyParams
-from tetrio.errors import LinkError, OrderRejected, OrderUnknown, UnsafeError, WireError
+from tetrio.errors import LinkError, LinkLost, OrderRejected, OrderUnknown, UnsafeError, WireError
 from tetrio.journal import Journal
 from tetrio.live.account import Account
 from tetrio.live.executor import Executor
@@ -33,16 +33,19 @@ from tetrio.live.mailbox import Mailbox
 from tetrio.live.rest import Rest, open_rest
 from tetrio.live.sleeve import Sleeve
 from tetrio.live.strategy import Inbound, Intent, Memory, Strategy
-from tetrio.live.watchdog import Patience, watchdog
+from tetrio.live.watchdog import Patience, first_of, watchdog
 from tetrio.net import entropy
 from tetrio.net.clock import Clock
 from tetrio.status import LiveOrder, Status
-from tetrio.wire.request import CanceledOrder, OrderStatus, is_unknown_order, result_of
+from tetrio.wire.request import CanceledOrder, OrderStatus, is_unknown_order, result_of, retry_after_ms
 from tetrio.wire.rules import RateLimit
 from tetrio.wire.sign import Signer
 
 GOODBYE_S = 4.5  # of the 5 s that a stop may take
 UNKNOWN_GOODBYE_S = 14.5  # of 15 s, while an unknown outcome is being resolved
+GOODBYE_REPLY_S = 1.5  # a reply later than this is given up, to leave time for another link
+GOODBYE_AGAIN_S = 0.2  # between two tries
+UNMENDED = (LinkError, WireError, OrderRejected, OrderUnknown, UnsafeError)
 CLOCK_EVERY_S = 600.0
 
 
@@ -84,6 +87,8 @@ class Bot:
         self._offset_ms = 0.0
         self._intents: Mailbox[Intent] = Mailbox(Intent())
         self._said_goodbye = False
+        self._stopped_at: float | None = None
+        self._was_unknown = False
         self._linked = False
         self._observed = trio.Event()
 
@@ -100,6 +105,7 @@ class Bot:
                 ever_ready=self.ready.is_set,
                 stopping=self.stop.is_set,
                 tell=self._tell_epoch,
+                asked_s=self._asked_s,
                 patience=self.setup.patience,
                 rng=self._rng,
             )
@@ -111,8 +117,15 @@ class Bot:
     async def _stop_waiting_for_the_exchange(self, scope: trio.CancelScope) -> None:
         """A stop while there is no link has nothing to wait for; with one, the epoch itself ends in order."""
         await self.stop.wait()
+        self._goodbye_until()
         if not self._linked:
             scope.cancel()
+
+    def _asked_s(self, error: BaseException) -> float | None:
+        """For how long the exchange wants to be left alone, where it has said so."""
+        if isinstance(error, OrderRejected) and (until_ms := retry_after_ms(error)) is not None:
+            return max(0.0, (until_ms - self.exchange_ms()) / 1000)
+        return error.retry_after_s if isinstance(error, LinkLost) else None
 
     def _tell_epoch(self, why: str, delay_s: float) -> None:
         self.status.phase, self.status.detail = "connecting", f"{why}; next try in {delay_s:.1f} s"
@@ -254,26 +267,35 @@ class Bot:
         sleeve = self._sleeve
         if sleeve is None or not link.alive:
             return
-        unknown = any(order.state is OrderState.UNKNOWN for order in sleeve.unfinished())
-        with trio.move_on_after(UNKNOWN_GOODBYE_S if unknown else GOODBYE_S, shield=True) as scope:
+        with trio.CancelScope(deadline=self._goodbye_until(), shield=True) as scope:
             try:
                 await self._part(link, sleeve)
-            except (LinkError, WireError, OrderRejected, OrderUnknown) as error:
+            except UNMENDED as error:
                 self.journal.write("stop", state="goodbye failed", why=str(error))
         if scope.cancelled_caught:
             self.journal.write("stop", state="goodbye timed out")
+
+    def _goodbye_until(self) -> float:
+        """When a stop must be over, on trio's clock: reckoned from the stop, however many tries it takes."""
+        if self._stopped_at is None:
+            self._stopped_at = trio.current_time()
+        if self._sleeve is not None:
+            unfinished = self._sleeve.unfinished()
+            self._was_unknown |= any(o.state in (OrderState.UNKNOWN, OrderState.SENT) for o in unfinished)
+        return self._stopped_at + (UNKNOWN_GOODBYE_S if self._was_unknown else GOODBYE_S)
 
     async def _part(self, link: Link, sleeve: Sleeve) -> None:
         executor = self._executor(link, sleeve)
         for order in sleeve.unfinished():
             if order.state in (OrderState.UNKNOWN, OrderState.SENT):
                 sleeve.lose(order)
-                await executor.resolve(order)
+                await executor.resolve(order, within_s=GOODBYE_REPLY_S)
         if self.setup.exit.on_stop == "cancel":
             for order in sleeve.unfinished():
                 await self._take_away(link, sleeve, order)
         symbol = {"symbol": self.setup.symbol}
-        resting = result_of(await link.request("openOrders.status", symbol), list[OrderStatus])
+        reply = await link.request("openOrders.status", symbol, within_s=GOODBYE_REPLY_S)
+        resting = result_of(reply, list[OrderStatus])
         left = [own.client_order_id for own in sleeve.take_open_orders(resting) if not own.state.final]
         self._said_goodbye = not left or self.setup.exit.on_stop == "leave"
         self.journal.write("stop", state="confirmed", left=left, on_stop=self.setup.exit.on_stop)
@@ -281,27 +303,36 @@ class Bot:
     async def _take_away(self, link: Link, sleeve: Sleeve, order: OwnOrder) -> None:
         params = {"symbol": self.setup.symbol, "origClientOrderId": order.client_order_id}
         try:
-            canceled = result_of(await link.request("order.cancel", params), CanceledOrder)
-            sleeve.take_cancel(order, canceled)
+            reply = await link.request("order.cancel", params, within_s=GOODBYE_REPLY_S)
+            sleeve.take_cancel(order, result_of(reply, CanceledOrder))
         except OrderRejected as error:
             if not is_unknown_order(error):
                 raise
             sleeve.lose(order)  # filled or gone meanwhile
-            await self._executor(link, sleeve).resolve(order)
+            await self._executor(link, sleeve).resolve(order, within_s=GOODBYE_REPLY_S)
+        except (LinkError, OrderUnknown):
+            sleeve.lose(order)  # cancelled or not: the next try asks
+            raise
 
     async def _goodbye_over_a_fresh_link(self) -> None:
-        """The link died before the goodbye could be said, or a stop came between two epochs."""
+        """The link died before the goodbye could be said, or a stop came between two epochs: try while there is time.
+
+        What was under way when the link died may be known to have ended by now, or may rest: the exchange is asked.
+        """
         sleeve = self._sleeve
         if sleeve is None or not sleeve.unfinished():
             self._said_goodbye = True  # never traded, or the exchange has told the end of every order
             self.journal.write("stop", state="nothing rests", on_stop=self.setup.exit.on_stop)
             return
-        with trio.move_on_after(GOODBYE_S):
-            try:
-                async with self._fresh_link() as link:
-                    await self._goodbye(link)
-            except* (LinkError, WireError, OrderRejected, OrderUnknown) as group:
-                self.journal.write("stop", state="goodbye failed", why=str(group.exceptions[0]))
+        while not self._said_goodbye and trio.current_time() < self._goodbye_until():
+            with trio.CancelScope(deadline=self._goodbye_until()):
+                try:
+                    async with self._fresh_link() as link:
+                        await self._goodbye(link)
+                except* UNMENDED as group:
+                    self.journal.write("stop", state="goodbye failed", why=str(first_of(group)))
+                if not self._said_goodbye:
+                    await trio.sleep(GOODBYE_AGAIN_S)
         if not self._said_goodbye:
             left = [order.client_order_id for order in sleeve.unfinished()]
             self.journal.write("stop", state="not confirmed", left=left)

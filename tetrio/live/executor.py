@@ -30,9 +30,9 @@ from tetrio.core.orders import (
     plan,
 )
 from tetrio.core.params import ExitParams
-from tetrio.errors import LinkError, OrderRejected, OrderUnknown
+from tetrio.errors import LinkError, LinkStale, OrderRejected, OrderUnknown, WireError
 from tetrio.journal import Journal
-from tetrio.live.link import Link
+from tetrio.live.link import REPLY_S, Link
 from tetrio.live.mailbox import Mailbox
 from tetrio.live.sleeve import Sleeve
 from tetrio.live.strategy import Intent
@@ -47,7 +47,9 @@ from tetrio.wire.request import (
     cancel_replace_result,
     is_insufficient_balance,
     is_no_such_order,
+    is_timestamp,
     is_too_many_orders,
+    is_too_much_weight,
     is_unknown_order,
     is_would_match,
     result_of,
@@ -57,8 +59,10 @@ NS = 1_000_000_000
 MUTATION_S = 3.0  # a reply later than this is taken for lost and the order asked for
 STALE_S = 1.0  # balances older than an own order's change: so long until they are asked for
 PROBE_S = 1.0
-ABSENT_AFTER_S = 15.0  # recvWindow (5 s) and the engine's own time-out (10 s)
+RECV_WINDOW_MS = 3000  # of a mutation: later than this after it was stamped it is refused
+ABSENT_AFTER_S = 13.0  # recvWindow and the engine's own time-out (10 s)
 PROBES = 2
+CANCEL_AGAIN_S = 0.2  # after a cancel that failed: what rests is asked for, and may still seem to rest
 
 
 class Executor:
@@ -193,19 +197,23 @@ class Executor:
                 status = result_of(await self._link.request("account.status"), AccountStatus)
                 self._sleeve.take_account(status, changes)
 
-    async def resolve(self, order: OwnOrder) -> None:
-        """Ask for an order until it is known, or known never to have been."""
+    async def resolve(self, order: OwnOrder, *, within_s: float = REPLY_S) -> None:
+        """Ask for an order until it is known, or known never to have been; each reply is waited for `within_s`.
+
+        An order that the exchange has once given a number cannot be absent: a query that does not find it is late.
+        """
         name, probes = order.client_order_id, 0
         params = {"symbol": self._rules.name, "origClientOrderId": name}
         while (known := self._sleeve.get(name)) is not None and known.state is OrderState.UNKNOWN:
-            reply = await self._link.request("order.status", params)
+            reply = await self._link.request("order.status", params, within_s=within_s)
             try:
                 self._sleeve.take_status(result_of(reply, OrderStatus))
             except OrderRejected as error:
                 if not is_no_such_order(error):
                     raise
                 probes += 1
-                if probes >= PROBES and self._now_ns() - order.sent_ns >= ABSENT_AFTER_S * NS:
+                waited = self._now_ns() - order.sent_ns
+                if known.order_id is None and probes >= PROBES and waited >= ABSENT_AFTER_S * NS:
                     self._sleeve.learn(name, OrderEvent.ABSENT, code=error.code)
                     return
                 await trio.sleep(PROBE_S)
@@ -260,8 +268,10 @@ class Executor:
             if not is_unknown_order(error):
                 raise
             self._sleeve.lose(order)
+            await trio.sleep(CANCEL_AGAIN_S)
         except (OrderUnknown, LinkError) as error:
             self._lost(error, order)
+            await trio.sleep(CANCEL_AGAIN_S)
 
     # -- their parts ----------------------------------------------------------------------------------------------
     def _new(self, action: Place, spent: int) -> OwnOrder:
@@ -300,6 +310,7 @@ class Executor:
         return {by_name: order.client_order_id} if order.order_id is None else {by_id: order.order_id}
 
     async def _send(self, method: str, params: dict[str, object]) -> Reply:
+        params = {**params, "recvWindow": RECV_WINDOW_MS}
         reply = await self._link.request(method, params, within_s=MUTATION_S)
         now = self._now_ns()
         for limit in reply.rate_limits:
@@ -308,8 +319,11 @@ class Executor:
         return reply
 
     def _took(self, order: OwnOrder, placed: PlacedOrder) -> None:
-        event = event_of(placed.status) if isinstance(placed.status, str) else OrderEvent.ACCEPT
-        filled = self._rules.qty_lots(placed.executed_qty) if isinstance(placed.executed_qty, str) else 0
+        try:
+            event = event_of(placed.status) if isinstance(placed.status, str) else OrderEvent.ACCEPT
+            filled = self._rules.qty_lots(placed.executed_qty) if isinstance(placed.executed_qty, str) else 0
+        except ValueError as error:
+            raise WireError(f"the reply to {order.client_order_id} cannot be read: {error}") from error
         self._refusals.accepted()
         self._refused_book = self._refused_ticks = None
         self._sleeve.learn(
@@ -327,6 +341,10 @@ class Executor:
         self._sleeve.learn(order.client_order_id, OrderEvent.REJECT, code=error.code)
         self._status.refused += 1
         now, quote = self._now_ns(), self._intents.value.quote
+        if is_timestamp(error):
+            raise LinkStale(f"{order.client_order_id}: {error.code} {error.msg}; the clock is measured anew")
+        if is_too_much_weight(error):
+            raise OrderRejected(error.code, error.msg, data=error.data)  # the watchdog waits for as long as was asked
         if is_would_match(error):
             self._refusals.would_match(now)
             self._refused_book = (quote.bid, quote.ask) if quote is not None else None

@@ -18,7 +18,7 @@ import trio
 import trio_websocket
 import wsproto.utilities
 
-from tetrio.errors import LinkError, LinkLost, LinkSlow, LinkStale, UnsafeError
+from tetrio.errors import LinkError, LinkLost, LinkSlow, LinkStale, UnsafeError, WireError
 from tetrio.live.dial import Address, dial
 from tetrio.wire.request import Event, Reply, decode_frame, encode_request
 
@@ -28,6 +28,7 @@ PING_EVERY_S = 10.0
 PONG_WITHIN_S = 5.0
 EVENTS = 4096  # an order's life is about 5 events: 800 of them while the account task is busy with one
 MAX_MESSAGE = 8 << 20
+LOGON, UNAUTHORIZED = "session.logon", 401
 _FOREIGN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError)
 _PROTOCOL = (h11.ProtocolError, wsproto.utilities.ProtocolError, trio_websocket.HandshakeError)
 
@@ -62,7 +63,8 @@ class Link:
         """Send one request and wait for its reply.
 
         timed   add `timestamp`, as every signed method wants also within a session
-        LinkError when there is no reply: the request may or may not have been executed.
+        LinkError when there is no reply: the request may or may not have been executed; also when the session has lost
+        its authentication, for a new logon to tell whether the key is still good.
         """
         if self._broken.is_set():
             raise LinkLost(f"{self.name}: {self._why}")
@@ -79,6 +81,9 @@ class Link:
         finally:
             del self._waiters[number]
         if waiter.reply is None:
+            raise LinkLost(f"{self.name}: {self._why}")
+        if waiter.reply.status == UNAUTHORIZED and method != LOGON:
+            self._break(f"{method} was refused: the session is logged on no more")
             raise LinkLost(f"{self.name}: {self._why}")
         return waiter.reply
 
@@ -109,7 +114,8 @@ class Link:
         except trio_websocket.ConnectionClosed as error:
             self._break(f"closed by the exchange: {error.reason}")
             raise LinkLost(f"{self.name}: {self._why}") from error
-        except LinkError as error:
+        except (LinkError, WireError) as error:
+            # nobody reads on: who waits for a reply must not wait in vain
             self._break(str(error).removeprefix(f"{self.name}: "))
             raise
 

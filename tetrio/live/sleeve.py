@@ -7,7 +7,8 @@ client order id) are seen only in what their locks leave us.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 
 import attrs
@@ -15,7 +16,7 @@ import attrs
 from tetrio.core.market import Fill, Holdings, Side
 from tetrio.core.money import SymbolRules, decimal
 from tetrio.core.orders import OrderEvent, OrderName, OrderState, OwnOrder, event_of, remnant
-from tetrio.errors import LinkStale, UnsafeError
+from tetrio.errors import LinkStale, UnsafeError, WireError
 from tetrio.wire.request import AccountStatus, CanceledOrder, OrderStatus
 from tetrio.wire.user import ExecutionReport, OutboundAccountPosition, fill_of
 
@@ -107,7 +108,8 @@ class Sleeve:
         """
         if status.update_time < self._balance_ms:
             return
-        self.balances = {b.asset: Balance(decimal(b.free), decimal(b.locked)) for b in status.balances}
+        with _readable("account.status"):
+            self.balances = {b.asset: Balance(decimal(b.free), decimal(b.locked)) for b in status.balances}
         self._balance_ms = status.update_time
         self.fresh = changes == self.changes and status.update_time >= self._changed_ms
 
@@ -115,8 +117,9 @@ class Sleeve:
         """Merge the balances that an event lists; an event older than what is known is passed over."""
         if position.updated_ms < self._balance_ms:
             return
-        for told in position.balances:
-            self.balances[told.asset] = Balance(decimal(told.free), decimal(told.locked))
+        with _readable("outboundAccountPosition"):
+            for told in position.balances:
+                self.balances[told.asset] = Balance(decimal(told.free), decimal(told.locked))
         self._balance_ms = position.updated_ms
         # each change is followed by a position of its own; several may bear the same millisecond, so it is their order
         # that counts: this one came after the last change, and is not of an earlier one
@@ -159,8 +162,12 @@ class Sleeve:
     ) -> OwnOrder:
         """Apply one event to a known order; LinkStale (a new epoch asks anew) when it contradicts what is known."""
         before = self._orders[client_order_id]
+        known = before
+        if before.state is OrderState.REJECTED and event not in (OrderEvent.REJECT, OrderEvent.ABSENT):
+            # taken for absent too early: the exchange's word that it is outweighs ours that it never was
+            known = attrs.evolve(before, state=OrderState.UNKNOWN)
         try:
-            after = before.after(event, filled_lots=filled_lots, order_id=order_id)
+            after = known.after(event, filled_lots=filled_lots, order_id=order_id)
         except ValueError as error:
             raise LinkStale(f"the exchange contradicts what we know: {error}") from error
         if after.remnant_since_ns is None and not after.state.final and remnant(after, self.rules):
@@ -179,7 +186,8 @@ class Sleeve:
 
     def take_cancel(self, order: OwnOrder, canceled: CanceledOrder) -> None:
         """The exchange has confirmed that `order` is cancelled, and how much of it had traded."""
-        filled = self.rules.qty_lots(canceled.executed_qty)
+        with _readable("the reply to a cancel"):
+            filled = self.rules.qty_lots(canceled.executed_qty)
         self.learn(order.client_order_id, OrderEvent.CANCEL, filled_lots=filled, at_ms=canceled.transact_time)
 
     def _note_change(self, after: OwnOrder, before: OwnOrder, at_ms: int) -> None:
@@ -195,12 +203,16 @@ class Sleeve:
         if report.symbol != self.rules.name:
             return None
         name = report.own_client_order_id
-        if name not in self._orders and not self._meet(name, report.side, report.price, report.qty, report.order_id):
+        if not self._ours(name):
             return None
+        with _readable("executionReport"):
+            event, filled = event_of(report.status), self.rules.qty_lots(report.filled_qty)
+            if name not in self._orders:
+                self._meet(name, event, report.side, report.price, report.qty, report.order_id)
         order = self.learn(
             name,
-            event_of(report.status),
-            filled_lots=self.rules.qty_lots(report.filled_qty),
+            event,
+            filled_lots=filled,
             order_id=report.order_id if report.order_id > 0 else None,
             at_ms=report.transact_ms,
         )
@@ -215,28 +227,30 @@ class Sleeve:
     def take_status(self, status: OrderStatus) -> OwnOrder | None:
         """Apply the answer to a query; None when the order is not ours."""
         name = status.client_order_id
-        if name not in self._orders and not self._meet(
-            name, status.side, status.price, status.orig_qty, status.order_id
-        ):
+        if not self._ours(name):
             return None
-        return self.learn(
-            name,
-            event_of(status.status),
-            filled_lots=self.rules.qty_lots(status.executed_qty),
-            order_id=status.order_id,
-            at_ms=status.update_time,
-        )
+        with _readable("the status of an order"):
+            event, filled = event_of(status.status), self.rules.qty_lots(status.executed_qty)
+            if name not in self._orders:
+                self._meet(name, event, status.side, status.price, status.orig_qty, status.order_id)
+        return self.learn(name, event, filled_lots=filled, order_id=status.order_id, at_ms=status.update_time)
 
     def take_open_orders(self, orders: Iterable[OrderStatus]) -> list[OwnOrder]:
         """Adopt or update the own ones among the open orders, whatever process made them."""
         return [own for status in orders if (own := self.take_status(status)) is not None]
 
-    def _meet(self, name: str, side: str, price: str, qty: str, order_id: int) -> bool:
-        """Adopt an order with our tag that is not known; False when it is not ours."""
+    def _ours(self, name: str) -> bool:
+        return name in self._orders or OrderName.parse(name, self.tag) is not None
+
+    def _meet(self, name: str, event: OrderEvent, side: str, price: str, qty: str, order_id: int) -> None:
+        """Adopt an order with our tag that is not known; ValueError when it cannot be read.
+
+        After the sync one that works is a second instance's. One that has ended is not: the last event of an earlier
+        process's order may be under way while the snapshot, which shows it no more, is taken.
+        """
         parsed = OrderName.parse(name, self.tag)
-        if parsed is None:
-            return False
-        if self.synced:
+        assert parsed is not None, "it is ours"
+        if self.synced and parsed.nonce != self.nonce and event in (OrderEvent.ACCEPT, OrderEvent.FILL):
             raise UnsafeError(
                 f"order {name} appeared, with our tag and another process's nonce: "
                 "a second tetrio trades this account and symbol; stop one of them"
@@ -253,4 +267,12 @@ class Sleeve:
                 order_id=order_id,
             )
         )
-        return True
+
+
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """What cannot be read (a status that nobody knows, an amount off the grid) ends the epoch, not the bot."""
+    try:
+        yield
+    except ValueError as error:
+        raise WireError(f"{what} cannot be read: {error}") from error

@@ -75,7 +75,8 @@ class Strategy:
         self._finish: Want | None = None
         self._shown_at = -1.0
         kept = memory.state
-        if kept is None or kept.rules != KernelRules.of(rules):
+        self._fresh = kept is None or kept.rules != KernelRules.of(rules)
+        if kept is None or self._fresh:
             kept = kernel.start(params, KernelRules.of(rules))
         self._state = kernel.with_params(kept, params)  # the fee may be another one
 
@@ -84,8 +85,12 @@ class Strategy:
         self._state = kernel.on_holdings(self._state, holdings)
 
     def adopt(self, orders: list[OwnOrder]) -> None:
-        """Take over exits that were found resting at the first sync: what is armed is told by their ids."""
-        for order in orders:
+        """Take over exits that were found resting at the first sync: what is armed is told by their ids.
+
+        A kernel that remembers an earlier epoch knows what is armed: an exit that it disarmed, and whose cancel the
+        link took with it when it died, must not arm again for resting still.
+        """
+        for order in orders if self._fresh else ():
             reason = reason_of(order.reason)
             if reason is not None and not order.state.final:
                 self._state = kernel.adopt(self._state, reason, order.side)

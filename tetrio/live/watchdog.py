@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 import attrs
 import trio
 
-from tetrio.errors import LinkError, LinkLost, OrderRejected, OrderUnknown, Timeout, WireError
+from tetrio.errors import LinkError, OrderRejected, OrderUnknown, Timeout, WireError
 
 MENDED = (LinkError, WireError, OrderRejected, OrderUnknown)
 
@@ -48,10 +48,12 @@ async def watchdog(
     tell: Callable[[str, float], None],
     patience: Patience,
     rng: random.Random,
+    asked_s: Callable[[BaseException], float | None] = lambda error: getattr(error, "retry_after_s", None),
 ) -> None:
     """Run `epoch` until it returns by itself, or `stopping`; run it again whenever a link fails.
 
     tell        (why it ended, seconds until the next)
+    asked_s     seconds for which an error says that the exchange wants to be left alone
     Timeout when none has become ready within the deadline.
     """
     began, failures = trio.current_time(), 0
@@ -67,8 +69,7 @@ async def watchdog(
         assert ended is not None, "an epoch ends by returning or by an error"
         now = trio.current_time()
         failures = 1 if ever_ready() and now - started >= patience.healthy_s else failures + 1
-        asked = ended.retry_after_s if isinstance(ended, LinkLost) else None
-        delay = patience.delay(failures, rng.random(), asked)
+        delay = patience.delay(failures, rng.random(), asked_s(ended))
         left = began + patience.connect_deadline_s - now
         if not ever_ready() and left <= delay:
             raise Timeout(f"no connection to the exchange within {patience.connect_deadline_s:g} s; last: {ended}")

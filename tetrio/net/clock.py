@@ -44,6 +44,19 @@ class AnchoredClock:
         return self._anchor_ns + round((trio.current_time() - self._began) * NS)
 
 
+_rate: trio.lowlevel.RunVar[float] = trio.lowlevel.RunVar("rate", default=1.0)
+
+
+def set_rate(rate: float) -> None:
+    """Say how many seconds of this run's clock pass in one of the machine's (1 in virtual time, where none has to)."""
+    _rate.set(rate)
+
+
+def machine_s(seconds: float) -> float:
+    """`seconds` of the machine, on this run's clock: for what a fast clock does not make faster, such as a network."""
+    return seconds * _rate.get()
+
+
 def scaled(speed: float) -> trio.abc.Clock | None:
     """A clock for `trio.run` that runs `speed` times as fast as the machine's; None (trio's own) for 1."""
     return None if speed == 1 else trio.testing.MockClock(rate=speed)

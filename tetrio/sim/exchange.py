@@ -142,8 +142,8 @@ class Exchange:
                 try:
                     await trio.sleep_forever()
                 finally:
+                    serving.deadline = trio.current_time() + FAREWELL_S  # first: nothing may keep it from being set
                     self.venue.retire()
-                    serving.deadline = trio.current_time() + FAREWELL_S
         finally:
             self._end()
 
