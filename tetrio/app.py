@@ -192,7 +192,7 @@ class _Run:
             reserve_quote=config.symbol.reserve_quote,
             max_notional=config.symbol.max_notional,
             jumpstart=config.account.reconcile == "jumpstart",
-            patience=Patience(connect_deadline_s=config.venue.connect_deadline_s),
+            patience=Patience(connect_deadline_s=clock.machine_s(config.venue.connect_deadline_s)),
             show_every_s=SHOW_EVERY_S * (config.venue.speed or MAX_SPEED),
         )
 

@@ -20,6 +20,7 @@ from tetrio.journal import Journal
 from tetrio.live.link import Link, refused
 from tetrio.live.sleeve import Sleeve
 from tetrio.live.strategy import Inbound
+from tetrio.net.clock import machine_s
 from tetrio.status import Status
 from tetrio.wire.request import (
     AccountStatus,
@@ -135,14 +136,14 @@ class Account:
 
     async def _best_prices(self) -> list[tuple[Side, int]]:
         """Best ask for a SELL and best bid for a BUY, ticks; none where the book stays empty."""
-        rules, until = self._sleeve.rules, trio.current_time() + BOOK_S
+        rules, until = self._sleeve.rules, trio.current_time() + machine_s(BOOK_S)
         while True:
             reply = await self._link.request("ticker.book", {"symbol": rules.name}, timed=False)
             top = result_of(reply, BookTop)
             ask, bid = rules.price_ticks(top.ask_price), rules.price_ticks(top.bid_price)
             if (ask and bid) or trio.current_time() >= until:
                 return [(side, best) for side, best in ((Side.SELL, ask), (Side.BUY, bid)) if best]
-            await trio.sleep(BOOK_EVERY_S)
+            await trio.sleep(machine_s(BOOK_EVERY_S))
 
     def _deep(self, side: Side, best: int) -> int:
         """A price (ticks) far from the market, within the symbol's filters."""
@@ -182,13 +183,13 @@ class Account:
             raise WireError(f"the reply to {name} cannot be read: {error}") from error
         self._sleeve.learn(name, event, order_id=placed.order_id, at_ms=placed.transact_time)
         try:
-            with trio.fail_after(PUSH_S):
+            with trio.fail_after(machine_s(PUSH_S)):
                 while not (self._sleeve.fresh and rules.base_asset in self._sleeve.balances):
                     self._apply((await self._link.events.receive()).raw)
         except trio.TooSlowError:
             raise LinkStale(f"no balances were pushed within {PUSH_S:g} s of a jumpstart order") from None
         finally:
-            with trio.CancelScope(shield=True), trio.move_on_after(PUSH_S):
+            with trio.CancelScope(shield=True), trio.move_on_after(machine_s(PUSH_S)):
                 raise_for(await self._link.request("order.cancel", {"symbol": rules.name, "orderId": placed.order_id}))
                 self._sleeve.learn(name, OrderEvent.CANCEL)
         return True
@@ -223,7 +224,7 @@ class Account:
             return
         self._held = held
         try:
-            with trio.fail_after(STALL_S):
+            with trio.fail_after(machine_s(STALL_S)):
                 await out.send(held)
         except trio.TooSlowError:
             raise LinkStale(f"the strategy has not taken the holdings for {STALL_S:g} s") from None

@@ -35,7 +35,7 @@ from tetrio.live.sleeve import Sleeve
 from tetrio.live.strategy import Inbound, Intent, Memory, Strategy
 from tetrio.live.watchdog import Patience, first_of, watchdog
 from tetrio.net import entropy
-from tetrio.net.clock import Clock
+from tetrio.net.clock import Clock, machine_s
 from tetrio.status import LiveOrder, Status
 from tetrio.wire.request import CanceledOrder, OrderStatus, is_unknown_order, result_of, retry_after_ms
 from tetrio.wire.rules import RateLimit
@@ -98,6 +98,18 @@ class Bot:
 
     async def run(self) -> bool:
         """Trade until `stop`; whether nothing of ours is left behind against `on_stop`."""
+        try:
+            await self._watch_over_epochs()
+        except Exception:
+            # no epoch mends this: what rests must not be left to itself, unless it is another process's to mind
+            if self._sleeve is not None and not self._sleeve.doubled:
+                await self._goodbye_over_a_fresh_link()
+            raise
+        if not self._said_goodbye:
+            await self._goodbye_over_a_fresh_link()
+        return self._said_goodbye
+
+    async def _watch_over_epochs(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._stop_waiting_for_the_exchange, nursery.cancel_scope)
             await watchdog(
@@ -110,9 +122,6 @@ class Bot:
                 rng=self._rng,
             )
             nursery.cancel_scope.cancel()
-        if not self._said_goodbye:
-            await self._goodbye_over_a_fresh_link()
-        return self._said_goodbye
 
     async def _stop_waiting_for_the_exchange(self, scope: trio.CancelScope) -> None:
         """A stop while there is no link has nothing to wait for; with one, the epoch itself ends in order."""
@@ -282,7 +291,7 @@ class Bot:
         if self._sleeve is not None:
             unfinished = self._sleeve.unfinished()
             self._was_unknown |= any(o.state in (OrderState.UNKNOWN, OrderState.SENT) for o in unfinished)
-        return self._stopped_at + (UNKNOWN_GOODBYE_S if self._was_unknown else GOODBYE_S)
+        return self._stopped_at + machine_s(UNKNOWN_GOODBYE_S if self._was_unknown else GOODBYE_S)
 
     async def _part(self, link: Link, sleeve: Sleeve) -> None:
         executor = self._executor(link, sleeve)
@@ -356,14 +365,14 @@ class Bot:
         rules = self._rules
         self.journal.write(
             "order", client_order_id=order.client_order_id, order_id=order.order_id, side=order.side,
-            price=rules.price_text(order.price_ticks), qty=rules.qty_text(order.qty_lots),
-            filled=rules.qty_text(order.filled_lots), state=order.state, code=code,
+            price=plain(order.price_ticks, rules.tick_size), qty=plain(order.qty_lots, rules.step_size),
+            filled=plain(order.filled_lots, rules.step_size), state=order.state, code=code,
         )  # fmt: skip
         assert self._sleeve is not None, "it is the sleeve that tells"
         live = self._sleeve.unfinished()
         self.status.order = None if not live else LiveOrder(
             side=live[-1].side.value,
-            price=rules.price_text(live[-1].price_ticks),
+            price=plain(live[-1].price_ticks, rules.tick_size),
             qty=plain(live[-1].qty_lots, rules.step_size),
             filled=plain(live[-1].filled_lots, rules.step_size),
             client_order_id=live[-1].client_order_id,
@@ -373,7 +382,7 @@ class Bot:
 
     def _tell_fill(self, fill: Fill) -> None:
         rules = self._rules
-        price, qty = rules.price_text(fill.price_ticks), rules.qty_text(fill.qty_lots)
+        price, qty = plain(fill.price_ticks, rules.tick_size), plain(fill.qty_lots, rules.step_size)
         self.journal.write(
             "fill", client_order_id=fill.client_order_id, trade_id=fill.trade_id, side=fill.side, price=price, qty=qty,
             maker=fill.maker, commission=fill.commission, commission_asset=fill.commission_asset,

@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from tetrio.errors import ConfigError, LinkLost
+from tetrio.net.clock import machine_s
 
 PORTS = {"ws": 80, "wss": 443, "http": 80, "https": 443}
 
@@ -55,7 +56,7 @@ async def dial(address: Address, within_s: float) -> trio.abc.Stream:
     """Connect, with TLS where the URL asks for it; LinkLost names the phase that failed."""
     phase = "TCP connection"
     try:
-        with trio.fail_after(within_s):
+        with trio.fail_after(machine_s(within_s)):
             stream: trio.abc.Stream = await trio.open_tcp_stream(address.host, address.port)
             if address.tls:
                 phase = "TLS handshake"
@@ -65,7 +66,7 @@ async def dial(address: Address, within_s: float) -> trio.abc.Stream:
     except ssl.SSLError as error:
         raise LinkLost(f"{address}: {phase} refused: {error.reason or error}") from error
     except (OSError, trio.BrokenResourceError) as error:
-        raise LinkLost(f"{address}: {phase} failed: {_reason(error)}") from error
+        raise LinkLost(f"{address}: {phase} failed: {reason(error)}") from error
     return stream
 
 
@@ -81,10 +82,9 @@ async def _secure(stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
     return secured
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost words: trio hangs the system's refusal below its own."""
-    cause = error.__cause__
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[0]
-    inner = cause or error
+def reason(error: BaseException) -> str:
+    """The innermost words: trio and httpx hang the system's refusal below their own."""
+    inner = error
+    while isinstance(inner, BaseExceptionGroup) or inner.__cause__ is not None:
+        inner = inner.exceptions[0] if isinstance(inner, BaseExceptionGroup) else inner.__cause__ or inner
     return (inner.strerror if isinstance(inner, OSError) else None) or str(inner) or type(inner).__name__

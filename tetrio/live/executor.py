@@ -36,6 +36,7 @@ from tetrio.live.link import REPLY_S, Link
 from tetrio.live.mailbox import Mailbox
 from tetrio.live.sleeve import Sleeve
 from tetrio.live.strategy import Intent
+from tetrio.net.clock import machine_s
 from tetrio.status import Status
 from tetrio.wire.request import (
     AccountStatus,
@@ -189,7 +190,7 @@ class Executor:
             if order.state is OrderState.UNKNOWN:
                 await self.resolve(order)
         while not self._sleeve.fresh:
-            with trio.move_on_after(STALE_S) as patience:
+            with trio.move_on_after(machine_s(STALE_S)) as patience:
                 while not self._sleeve.fresh:
                     await self._intents.wait()
             if patience.cancelled_caught:

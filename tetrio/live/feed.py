@@ -20,7 +20,7 @@ from tetrio.errors import LinkError, LinkLost, LinkStale
 from tetrio.journal import Journal
 from tetrio.live.line import Line, open_line
 from tetrio.live.rest import Rest
-from tetrio.net.clock import Clock
+from tetrio.net.clock import Clock, machine_s
 from tetrio.status import Status
 from tetrio.wire.stream import Insane, KlineUpdate, MarketDecoder, ServerShutdown
 
@@ -93,7 +93,7 @@ class Feed:
                     if failures > TRIES:
                         raise
                     await self._put(Gone())
-                await trio.sleep(RETRY_S * failures)
+                await trio.sleep(machine_s(RETRY_S * failures))
 
     async def _follow(self) -> None:
         self._status.links["market"] = "connecting"
@@ -108,7 +108,7 @@ class Feed:
     async def _pump(self, line: Line) -> None:
         last_beat_ms, beat_at = -1, trio.current_time()
         while True:
-            payloads = await line.receive(BEAT_S)
+            payloads = await line.receive(machine_s(BEAT_S))
             self._status.frames += len(payloads)
             batch: list[Seen] = []
             for record in self._decoder.decode_all(payloads, self._clock.now_ns()):
@@ -121,7 +121,7 @@ class Feed:
                         continue
                 if isinstance(record, _SEEN):
                     batch.append(record)
-            if trio.current_time() - beat_at > BEAT_S:
+            if trio.current_time() - beat_at > machine_s(BEAT_S):
                 raise LinkStale(f"market: the 1 s klines have not advanced for {BEAT_S:g} s")
             if batch:
                 await self._put(batch, line)
@@ -133,7 +133,7 @@ class Feed:
             if line is not None:
                 line.rest()
             try:
-                with trio.fail_after(STALL_S):
+                with trio.fail_after(machine_s(STALL_S)):
                     await self._out.send(item)
             except trio.TooSlowError:
                 raise LinkStale(f"the strategy has not taken a batch for {STALL_S:g} s") from None

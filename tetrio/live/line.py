@@ -19,6 +19,7 @@ import trio
 from tetrio.errors import LinkLost, LinkStale
 from tetrio.live.dial import Address, dial
 from tetrio.net import entropy
+from tetrio.net.clock import machine_s
 from tetrio.wire.frames import FrameReader, client_frame, close_code
 
 CONNECT_S = 10.0
@@ -77,7 +78,7 @@ class Line:
     async def _send(self, opcode: int, payload: bytes) -> None:
         self.rest()
         try:
-            with trio.fail_after(CONNECT_S):
+            with trio.fail_after(machine_s(CONNECT_S)):
                 await self._stream.send_all(client_frame(opcode, payload, entropy.token_bytes(4)))
         except trio.TooSlowError:
             raise LinkStale(f"{self.name}: nothing could be sent for {CONNECT_S:g} s") from None
@@ -92,7 +93,7 @@ async def open_line(url: str, streams: list[str], *, name: str = "market") -> As
     stream = await dial(address, CONNECT_S)
     try:
         try:
-            with trio.fail_after(CONNECT_S):
+            with trio.fail_after(machine_s(CONNECT_S)):
                 early = await _upgrade(stream, address)
         except trio.TooSlowError:
             raise LinkLost(f"{address}: WebSocket handshake not finished within {CONNECT_S:g} s") from None

@@ -20,6 +20,7 @@ import wsproto.utilities
 
 from tetrio.errors import LinkError, LinkLost, LinkSlow, LinkStale, UnsafeError, WireError
 from tetrio.live.dial import Address, dial
+from tetrio.net.clock import machine_s
 from tetrio.wire.request import Event, Reply, decode_frame, encode_request
 
 CONNECT_S = 10.0
@@ -73,7 +74,7 @@ class Link:
         body = {**(params or {}), "timestamp": self._now_ms()} if timed else dict(params or {})
         self._waiters[number] = waiter
         try:
-            with trio.fail_after(within_s):
+            with trio.fail_after(machine_s(within_s)):
                 await self._send(encode_request(number, method, body))
                 await waiter.arrived.wait()
         except trio.TooSlowError:
@@ -140,9 +141,9 @@ class Link:
     async def ping(self) -> None:
         """Ask for a sign of life now and then; LinkStale without one."""
         while True:
-            await trio.sleep(PING_EVERY_S)
+            await trio.sleep(machine_s(PING_EVERY_S))
             try:
-                with trio.fail_after(PONG_WITHIN_S):
+                with trio.fail_after(machine_s(PONG_WITHIN_S)):
                     await self._ws.ping()
             except trio.TooSlowError:
                 raise LinkStale(f"{self.name}: no pong within {PONG_WITHIN_S:g} s") from None
@@ -186,7 +187,7 @@ async def _handshake(
     nursery: trio.Nursery, stream: trio.abc.Stream, address: Address
 ) -> trio_websocket.WebSocketConnection:
     try:
-        with trio.fail_after(CONNECT_S):
+        with trio.fail_after(machine_s(CONNECT_S)):
             return await trio_websocket.wrap_client_stream(
                 nursery,
                 stream,  # type: ignore[arg-type]  # any trio stream does; tests give it memory streams

@@ -15,6 +15,8 @@ import msgspec
 from tetrio.core.market import Kline
 from tetrio.core.money import SymbolRules
 from tetrio.errors import ConfigError, LinkLost, OrderRejected, UnsafeError
+from tetrio.live.dial import reason
+from tetrio.net.clock import machine_s
 from tetrio.wire.request import ErrorBody, Reply, ServerTime, klines_of, raise_for, result_of
 from tetrio.wire.rules import RateLimit, rate_limits, symbol_rules
 
@@ -78,7 +80,7 @@ class Rest:
             answer = await self._client.get(path, params=query)
         except httpx.HTTPError as error:
             host = f"{self._client.base_url.host}:{self._client.base_url.port or ''}".rstrip(":")
-            raise LinkLost(f"{host}: GET {path} failed: {error or type(error).__name__}") from error
+            raise LinkLost(f"{host}: GET {path} failed: {reason(error)}") from error
         if answer.status_code == httpx.codes.OK:
             return Reply(id=None, status=200, result=msgspec.Raw(answer.content))
         if answer.status_code in {418, 429}:
@@ -101,6 +103,6 @@ async def open_rest(url: str, now_ns: Callable[[], int]) -> AsyncIterator[Rest]:
     """A client for the REST service at `url`; WireError and LinkLost are its failures."""
     limits = httpx.Limits(max_connections=2, max_keepalive_connections=1)
     async with httpx.AsyncClient(
-        base_url=url, timeout=ANSWER_S, limits=limits, follow_redirects=False, trust_env=False
+        base_url=url, timeout=machine_s(ANSWER_S), limits=limits, follow_redirects=False, trust_env=False
     ) as client:
         yield Rest(client, now_ns)

@@ -62,6 +62,8 @@ class Sleeve:
         self._trades: dict[int, None] = {}
         self.fresh = False
         """Whether the balances tell what the last change of an own order did to them."""
+        self.doubled = False
+        """Another process trades this account and symbol: nothing may be changed any more."""
         self.changes = 0
         """How often an own order has changed what is held or locked."""
         self._balance_ms = 0
@@ -251,6 +253,7 @@ class Sleeve:
         parsed = OrderName.parse(name, self.tag)
         assert parsed is not None, "it is ours"
         if self.synced and parsed.nonce != self.nonce and event in (OrderEvent.ACCEPT, OrderEvent.FILL):
+            self.doubled = True
             raise UnsafeError(
                 f"order {name} appeared, with our tag and another process's nonce: "
                 "a second tetrio trades this account and symbol; stop one of them"

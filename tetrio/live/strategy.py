@@ -201,9 +201,9 @@ class Strategy:
         if name in _PRICES:
             return self._price(fact)
         if name == "base":
-            return self._rules.qty_text(int(fact))
+            return plain(int(fact), self._rules.step_size)
         if name == "quote":
-            return f"{int(fact) * self._rules.tick_lot:f}"
+            return f"{(int(fact) * self._rules.tick_lot).normalize():f}"
         return fact
 
     def _price(self, ticks: float | None) -> str:

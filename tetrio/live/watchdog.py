@@ -71,8 +71,13 @@ async def watchdog(
         failures = 1 if ever_ready() and now - started >= patience.healthy_s else failures + 1
         delay = patience.delay(failures, rng.random(), asked_s(ended))
         left = began + patience.connect_deadline_s - now
-        if not ever_ready() and left <= delay:
-            raise Timeout(f"no connection to the exchange within {patience.connect_deadline_s:g} s; last: {ended}")
+        if not ever_ready():
+            if left <= 0:
+                raise Timeout(
+                    f"no connection to the exchange within {patience.connect_deadline_s:g} s; last: {ended}; "
+                    "is it running, and are the URLs under [venue] right?"
+                )
+            delay = min(delay, left)
         tell(str(ended), delay)
         await trio.sleep(delay)
 
