@@ -14,6 +14,7 @@ from tetrio.core.money import SymbolRules
 from tetrio.core.orders import OrderState, OwnOrder
 from tetrio.errors import LinkStale, UnsafeError
 from tetrio.live.sleeve import Sleeve
+from tetrio.wire.request import MyTrade
 from tetrio.wire.user import AssetPosition, ExecutionReport, OutboundAccountPosition
 
 RULES = SymbolRules(
@@ -172,3 +173,21 @@ def test_a_remnant_is_dated() -> None:
     sleeve.take_report(report("PARTIALLY_FILLED", "0.9985"))
     (left,) = sleeve.unfinished()
     assert left.remnant_since_ns == 123
+
+
+def test_a_fill_that_fell_between_two_links_is_told_once() -> None:
+    told = Told()
+    sleeve = make(told)
+    sent(sleeve)
+    sleeve.take_report(trade("PARTIALLY_FILLED", "0.4", "0.4", 11))
+    missed = [
+        MyTrade(
+            symbol="ETHUSDT", id=number, order_id=order_id, price="2600.00", qty="0.1", quote_qty="260", commission="0",
+            commission_asset="USDT", time=6, is_buyer=False, is_maker=True,
+        )
+        for number, order_id in ((11, 77), (12, 77), (13, 99))
+    ]  # fmt: skip
+    for _ in range(2):
+        sleeve.take_trades(missed)
+    assert [(fill.trade_id, fill.client_order_id) for fill in told.fills] == [(11, NAME), (12, NAME)]
+    assert sleeve.last_trade_id == 13

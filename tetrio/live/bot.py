@@ -209,7 +209,7 @@ class Bot:
             params = attrs.evolve(params, fee=await account.maker_fee())
         sleeve.synced = True
         account.tell_balances()
-        source = "jumpstart" if self.setup.jumpstart else "account.status, openOrders.status"
+        source = "jumpstart" if self.setup.jumpstart else "account.status, openOrders.status, myTrades"
         self.journal.write(
             "rebuilt", what="balances, own orders", source=source, fee=params.fee,
             orders=[order.client_order_id for order in sleeve.unfinished()],

@@ -17,7 +17,7 @@ from tetrio.core.market import Fill, Holdings, Side
 from tetrio.core.money import SymbolRules, decimal
 from tetrio.core.orders import OrderEvent, OrderName, OrderState, OwnOrder, event_of, remnant
 from tetrio.errors import LinkStale, UnsafeError, WireError
-from tetrio.wire.request import AccountStatus, CanceledOrder, OrderStatus
+from tetrio.wire.request import AccountStatus, CanceledOrder, MyTrade, OrderStatus, fill_of_trade
 from tetrio.wire.user import ExecutionReport, OutboundAccountPosition, fill_of
 
 KEPT = 2000  # final orders remembered, for fills and reports that come late: a busy day of them
@@ -60,6 +60,8 @@ class Sleeve:
         self._told, self._filled = told, filled
         self._orders: dict[str, OwnOrder] = {}
         self._trades: dict[int, None] = {}
+        self.last_trade_id = -1
+        """The newest own trade that is known; -1 before any."""
         self.fresh = False
         """Whether the balances tell what the last change of an own order did to them."""
         self.doubled = False
@@ -219,12 +221,27 @@ class Sleeve:
             at_ms=report.transact_ms,
         )
         fill = fill_of(report, self.rules)
-        if fill is not None and fill.trade_id not in self._trades:
-            self._trades[fill.trade_id] = None
-            while len(self._trades) > KEPT:
-                del self._trades[next(iter(self._trades))]
+        if fill is not None and self._new_trade(fill.trade_id):
             self._filled(fill)
         return order
+
+    def _new_trade(self, trade_id: int) -> bool:
+        """Whether a trade is told for the first time; it is remembered."""
+        if trade_id in self._trades:
+            return False
+        self._trades[trade_id] = None
+        self.last_trade_id = max(self.last_trade_id, trade_id)
+        while len(self._trades) > KEPT:
+            del self._trades[next(iter(self._trades))]
+        return True
+
+    def take_trades(self, trades: Iterable[MyTrade]) -> None:
+        """Own fills asked for after a gap: those of orders of ours that no event has told are told now."""
+        by_number = {order.order_id: name for name, order in self._orders.items() if order.order_id is not None}
+        for trade in trades:
+            name = by_number.get(trade.order_id)
+            if self._new_trade(trade.id) and name is not None:
+                self._filled(fill_of_trade(trade, name, self.rules))
 
     def take_status(self, status: OrderStatus) -> OwnOrder | None:
         """Apply the answer to a query; None when the order is not ours."""
