@@ -78,6 +78,11 @@ class Account:
                 raise LinkStale(f"logon refused: {error}; the clock is measured anew") from error
             raise LinkLost(f"logon refused: {error}") from error
 
+    async def number(self) -> int:
+        """The account's own number, the same for all its keys; 0 where the exchange tells none."""
+        params = {"omitZeroBalances": True}
+        return result_of(await self._link.request("account.status", params), AccountStatus).uid
+
     async def subscribe(self) -> None:
         """Ask for the user stream."""
         result_of(await self._link.request("userDataStream.subscribe", timed=False), Subscription)

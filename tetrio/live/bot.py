@@ -202,6 +202,8 @@ class Bot:
         sleeve.synced = False
         await account.log_on(self.setup.signer, self.setup.api_key)
         self.journal.write("link", name="account", state="logged on")
+        # the tag is the account's, not the key's: a new key, or a second one, still knows the orders of the old
+        sleeve.tag = self._names.tag = account_tag(str(await account.number() or self.setup.api_key), self.setup.symbol)
         await account.subscribe()
         await (account.jumpstart() if self.setup.jumpstart else account.snapshot())
         params = self.setup.strategy
@@ -268,7 +270,10 @@ class Bot:
     async def _mind_clock(self, rest: Rest) -> None:
         while True:
             await trio.sleep(CLOCK_EVERY_S)
-            await self._measure_clock(rest)
+            try:
+                await self._measure_clock(rest)
+            except LinkLost as error:  # the offset of ten minutes ago is still good; orders do not go this way
+                self.journal.write("link", name="rest", state="lost", why=str(error))
 
     # -- goodbye --------------------------------------------------------------------------------------------------
     async def _goodbye(self, link: Link) -> None:
