@@ -14,8 +14,8 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import TextIO
@@ -31,6 +31,7 @@ from tetrio.journal import FileSink, Journal, PatientSink, Sink, StreamSink
 from tetrio.live.bot import Bot, Setup
 from tetrio.live.watchdog import Patience
 from tetrio.net import clock, entropy, simnet, virtual
+from tetrio.sim.audit import open_audit
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig, Urls
 from tetrio.sim.tape import Market, open_market
 from tetrio.status import Status, snapshot
@@ -78,7 +79,7 @@ def serve(
     if config.venue.name == "paper" and config.embedded:
         raise ConfigError("venue paper relays Binance's live streams, which is not part of this version yet: use sim")
     market = _open_market(config) if config.embedded else None
-    with _audit_file(audit_path) as audit:
+    with open_audit(audit_path) as audit:
         run = _Run(config, options, market, audit)
         if config.virtual:
             return virtual.run(run.in_simnet, config.venue.seed)
@@ -278,16 +279,3 @@ def write_status(status: Status, path: Path) -> None:
         beside.replace(path)
     except OSError as error:
         status.detail = f"the status file {path} cannot be written: {error.strerror}"
-
-
-@contextmanager
-def _audit_file(path: Path | None) -> Iterator[TextIO | None]:
-    if path is None:
-        yield None
-        return
-    try:
-        file = path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"the audit {path} cannot be written: {error.strerror}") from error
-    with file:
-        yield file

@@ -10,10 +10,9 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TextIO
 
 import attrs
 import trio
@@ -25,6 +24,7 @@ from tetrio.journal import Journal, PatientSink, StreamSink
 from tetrio.log import Secret
 from tetrio.net.clock import WallClock
 from tetrio.sim import tape
+from tetrio.sim.audit import open_audit
 from tetrio.sim.auth import HmacSecret
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
 from tetrio.venue import is_loopback
@@ -66,7 +66,7 @@ def run(settings: Settings) -> int:
 
 def _run(settings: Settings, clock: WallClock) -> None:
     market = tape.open_market(settings.market, settings.symbol, seed=settings.seed, assets=settings.assets)
-    with _audit_file(settings.audit) as audit:
+    with open_audit(settings.audit) as audit:
         exchange = Exchange(
             ExchangeConfig(
                 market=market,
@@ -107,20 +107,6 @@ def _say(**fields: object) -> None:
     """One JSON line on standard output; a reader that has gone misses it, and the orders are served on."""
     with contextlib.suppress(BrokenPipeError):
         print(json.dumps(fields), flush=True)
-
-
-@contextlib.contextmanager
-def _audit_file(path: Path | None) -> Iterator[TextIO | None]:
-    """The audit, begun anew; ConfigError when it cannot be written."""
-    if path is None:
-        yield None
-        return
-    try:
-        file = path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"the audit {path} cannot be written: {error.strerror}") from error
-    with file:
-        yield file
 
 
 # --- what the command line gives -------------------------------------------------------------------------------------

@@ -105,11 +105,12 @@ def test_a_stop_leaves_what_on_stop_says(venue: Callable[..., Venue], on_stop: s
 
 def test_the_exchange_going_leaves_no_order_and_the_bot_waits_for_it(venue: Callable[..., Venue]) -> None:
     exchange = venue()
-    bot = exchange.trade()
+    status = exchange.keys / "status"
+    bot = exchange.trade("--status-file", status)
     wait_for(exchange.audit, traded)
     assert exchange.end() == 0
     assert judge(read(exchange.audit)).left_open == []
-    time.sleep(1)
+    wait_for(status, lambda told: told[0]["phase"] == "connecting" and "next try in" in told[0]["detail"])
     assert bot.poll() is None, "the watchdog keeps trying"
     bot.send_signal(signal.SIGTERM)
     _, told = bot.communicate(timeout=15)

@@ -8,11 +8,14 @@ is written; what goes wrong with the stream goes up to the caller.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
+from pathlib import Path
 from typing import TextIO
 
 from tetrio.core.money import to_text
+from tetrio.errors import ConfigError
 from tetrio.sim.engine import Engine
 from tetrio.sim.orders import Balance, Execution, Fill, Rejected, Report, UserEvent
 
@@ -133,3 +136,17 @@ class Audit:
 def _plain(amount: Decimal) -> str:
     """A decimal as the client wrote it, in fixed point with at least 8 decimals."""
     return to_text(1, amount) if amount else "0.00000000"
+
+
+@contextmanager
+def open_audit(path: Path | None) -> Iterator[TextIO | None]:
+    """The record's file, begun anew; None for None. ConfigError when it cannot be written."""
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"the audit {path} cannot be written: {error.strerror}") from error
+    with file:
+        yield file
