@@ -242,7 +242,7 @@ class Capture:
             raise MarketError(f"{self._path} holds no stream frame at all")
         if symbol is None:
             if len(names) > 1:
-                raise MarketError(f"{self._path} holds {', '.join(names)}: say which (--symbol)")
+                raise MarketError(f"{self._path} holds {', '.join(names)}: say which (--symbol, or [symbol] name)")
             return names[0]
         if symbol not in seen:
             raise MarketError(f"{self._path} holds no frames of {symbol}; it holds {', '.join(names)}")

@@ -158,7 +158,7 @@ class KlineFile:
     def _symbol_of_name(self) -> str:
         name = self._path.name.split("-")[0].split(".")[0].split("_")[0].upper()
         if not name.isalnum():
-            raise MarketError(f"{self._path}: say which symbol this is (--symbol)")
+            raise MarketError(f"{self._path}: say which symbol this is (--symbol, or [symbol] name)")
         return name
 
     def _malformed(self, number: int, why: str) -> NoReturn:
