@@ -197,7 +197,7 @@ def test_any_text_is_a_value_or_a_configuration_error(text: str) -> None:
         ("[account]\nzzz = 1", "known are reconcile, api_key_file, private_key_file"),
         ("[stratgy]\n", "did you mean [strategy]?"),
         ("[zzz]\n", "known are [venue], [symbol]"),
-        ("[telegram]\ntoken_file = 'x'", "[telegram] is not part of this version yet"),
+        ("[dashboard]\nlisten = 'x'", "[dashboard] is not part of this version yet"),
         ("seed = 3", "seed stands outside a section"),
         ("[venue\n", "is not TOML"),
         ("[venue]\nseed = 1\nseed = 2", "is not TOML"),

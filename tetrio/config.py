@@ -23,10 +23,11 @@ import cattrs
 
 from tetrio.core.params import ExitParams, GainScale, Limits, RiskParams, StrategyParams
 from tetrio.errors import ConfigError
+from tetrio.faces import ControlParams, LogParams, MetricsParams, TelegramParams
 from tetrio.venue import VENUE_URLS, AccountParams, SymbolParams, Urls, VenueParams, check_url
 
 ENVIRONMENT_PREFIX = "TETRIO__"
-LATER = ("log", "telegram", "metrics", "control", "dashboard")
+LATER = ("dashboard",)
 """Sections that this version does not have yet."""
 WORDS = {"strategy.fee": "auto", "venue.speed": "max"}
 """Settings that take a number or one word; the word is None in the record."""
@@ -42,6 +43,10 @@ class Config:
     exit: ExitParams
     risk: RiskParams
     account: AccountParams
+    log: LogParams
+    telegram: TelegramParams
+    metrics: MetricsParams
+    control: ControlParams
     origins: Mapping[str, str]
     """"section.key" to where its value came from: "default", a file, a variable, an option."""
 
@@ -75,7 +80,19 @@ SECTIONS: Mapping[str, type[Any]] = {
     "exit": ExitParams,
     "risk": RiskParams,
     "account": AccountParams,
+    "log": LogParams,
+    "telegram": TelegramParams,
+    "metrics": MetricsParams,
+    "control": ControlParams,
 }
+
+
+CREDENTIALS = (
+    ("account", "api_key_file", "api-key"),
+    ("account", "private_key_file", "ed25519.pem"),
+    ("telegram", "token_file", "telegram"),
+)
+"""(section, key, file name) of what systemd may pass as a credential."""
 
 
 class Text(str):
@@ -219,6 +236,8 @@ def show(value: object, key: str = "") -> str:
         return str(value).lower()
     if isinstance(value, float):
         return f"{value:.12g}"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
@@ -303,13 +322,13 @@ def _with_credentials(config: Config, environ: Mapping[str, str]) -> Config:
     directory = environ.get("CREDENTIALS_DIRECTORY")
     if not directory:
         return config
-    account, origins = config.account, dict(config.origins)
-    for name, file in (("api_key_file", "api-key"), ("private_key_file", "ed25519.pem")):
-        path = Path(directory) / file
-        if not getattr(account, name) and path.exists():
-            account = attrs.evolve(account, **{name: str(path)})
-            origins[f"account.{name}"] = "systemd credential"
-    return attrs.evolve(config, account=account, origins=origins)
+    origins, changed = dict(config.origins), dict[str, Any]()
+    for section, name, file in CREDENTIALS:
+        path, record = Path(directory) / file, changed.get(section, getattr(config, section))
+        if not getattr(record, name) and path.exists():
+            changed[section] = attrs.evolve(record, **{name: str(path)})
+            origins[f"{section}.{name}"] = "systemd credential"
+    return attrs.evolve(config, **changed, origins=origins)
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
@@ -371,7 +390,7 @@ def _check_range(value: Any, field: attrs.Attribute[Any]) -> None:
             f"{value!r} is none of {', '.join(limits.choices)}" + (f"; did you mean {near[0]}?" if near else "")
         )
     fraction = "fraction" in field.metadata["meaning"]
-    if isinstance(value, GainScale):
+    if isinstance(value, GainScale | tuple):
         return
     high = 1 if fraction and limits.high is None else limits.high
     low_ok = limits.low is None or (value > limits.low if limits.low_open else value >= limits.low)
@@ -417,6 +436,15 @@ def _whole(value: object, kind: object) -> int:
     if number != number.to_integral_value() or isinstance(value, Decimal):
         raise ValueError(f"{_shown(value)} is not a whole number")
     return int(number)
+
+
+def _numbers(value: object, kind: object) -> tuple[int, ...]:
+    """Whole numbers: a list, or as text separated by commas."""
+    if isinstance(value, Text):
+        value = [Text(part.strip()) for part in value.split(",") if part.strip()]
+    if not isinstance(value, list):
+        raise ValueError(f"{_shown(value)} is not a list of whole numbers, such as [123456789]")
+    return tuple(_whole(each, kind) for each in value)
 
 
 def _truth(value: object, _: object) -> bool:
@@ -475,6 +503,7 @@ def _converter() -> cattrs.Converter:
         (GainScale, _gain_scale),
     ):
         converter.register_structure_hook(kind, hook)
+    converter.register_structure_hook_func(lambda kind: kind == tuple[int, ...], _numbers)
     return converter
 
 

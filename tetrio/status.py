@@ -7,6 +7,7 @@ file look when they like. Prices and amounts are texts, made where the symbol's 
 from __future__ import annotations
 
 from collections import deque
+from decimal import Decimal
 
 import attrs
 
@@ -31,6 +32,50 @@ class LiveOrder:
 
 
 @attrs.define(kw_only=True)
+class Vitals:
+    """Signs of life, written by the tasks; times on trio's clock. `tetrio.health` judges them."""
+
+    beat_at: float | None = None
+    """When the market's steady stream last advanced."""
+    session_at: float | None = None
+    """When the logged-on session last showed life (reply, event or pong); None while there is none."""
+    unproven_since: float | None = None
+    """Since when a change of an own order has not been told by the user stream; None: nothing is owed."""
+    waiting_since: float | None = None
+    """Since when something waits for the strategy; None: nothing does."""
+    lag_s: float = 0.0
+    """Lateness of the loop's canary: the worst of the last ten seconds."""
+
+
+@attrs.define(kw_only=True)
+class Trading:
+    """Own trades since the start, as exact amounts: what fills did, deposits left out."""
+
+    base: Decimal = Decimal(0)
+    """Base bought less sold, commissions in it taken off."""
+    quote: Decimal = Decimal(0)
+    """Quote received less paid, commissions in it taken off."""
+    fills: int = 0
+    fees: dict[str, Decimal] = attrs.field(factory=dict)
+    """Asset to commission paid."""
+
+
+@attrs.define(kw_only=True)
+class FillLine:
+    """One own trade, for people."""
+
+    at_ms: int
+    side: str
+    price: str
+    qty: str
+    maker: bool
+    commission: str
+    commission_asset: str
+    client_order_id: str
+    trade_id: int
+
+
+@attrs.define(kw_only=True)
 class Status:
     """The latest of everything; None and "" mean not known yet."""
 
@@ -40,6 +85,20 @@ class Status:
     quote_asset: str = ""
     speed: str = ""
     """"1", "20", "max"; "" on venues that are not ours."""
+
+    began_ns: int = 0
+    """When this process began, on the clock of `market_ns`."""
+    vitals: Vitals = attrs.field(factory=Vitals)
+    alive: bool = False
+    """The one predicate of `tetrio.health`, judged each second."""
+    ailing: tuple[str, ...] = ()
+    """Why not, each a phrase."""
+    paused: bool = False
+    """The operator's: nothing new is armed."""
+    halted: bool = False
+    """The operator's: nothing is sent but cancels."""
+    flattening: bool = False
+    """The operator's: the exit takes, within its bound."""
 
     phase: str = "connecting"
     """One of PHASES."""
@@ -87,6 +146,11 @@ class Status:
     """Name to state: "up", "connecting", "lost", "stale"."""
     exits: dict[str, int] = attrs.field(factory=dict)
     """Finished exits by reason."""
+    trading: Trading = attrs.field(factory=Trading)
+    told_fills: deque[FillLine] = attrs.field(factory=lambda: deque(maxlen=50))
+    """Last own trades, the newest last."""
+    holding: dict[str, Decimal] = attrs.field(factory=dict)
+    """Asset to amount net of the reserve: what is traded; base and quote only."""
     fills: deque[str] = attrs.field(factory=lambda: deque(maxlen=5))
     """Last own trades, in words, the newest last."""
 
@@ -94,6 +158,8 @@ class Status:
     frames: int = 0
     """Market frames received since the start."""
     frames_per_s: float = 0.0
+    orders_sent: int = 0
+    """Since the start."""
     orders_today: int = 0
     refused: int = 0
     """Orders refused, post-only rejections included."""

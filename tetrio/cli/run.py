@@ -1,0 +1,148 @@
+"""`tetrio serve` and `tetrio exchange`: the two that run until they are signalled."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tetrio.cli.common import Usage, add_configuration, command, overrides
+from tetrio.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tetrio import config
+    from tetrio.cli.common import Commands
+
+
+def add(commands: Commands) -> None:
+    """Add these commands to the command line."""
+    _add_serve(commands)
+    _add_exchange(commands)
+
+
+def _add_serve(commands: Commands) -> None:
+    serve = command(commands, "serve", _serve, "run the bot until it is signalled")
+    add_configuration(serve)
+    serve.add_argument("--venue", metavar="NAME", help="sim (default), paper, testnet, demo, live")
+    serve.add_argument("--market", metavar="FILE", help="what sim plays: synthetic (default), or a recorded market")
+    serve.add_argument("--speed", metavar="N|max", help="market seconds in one second; max: virtual time")
+    serve.add_argument("--seed", metavar="N", help="what the synthetic market, ids and nonces are drawn from")
+    serve.add_argument("--journal", type=Path, metavar="FILE", help="append one JSON line for each fact")
+    serve.add_argument("--audit", type=Path, metavar="FILE", help="the embedded exchange's own record (sim, paper)")
+    serve.add_argument("--exit-at-end", action="store_true", help="stop in order when a recorded market has ended")
+    serve.add_argument("--status-file", type=Path, metavar="FILE", help="keep the latest state here, as JSON")
+    serve.add_argument("--live", action="store_true", help="with the venue live: ask here instead of `live = true`")
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from tetrio import config
+
+    given = overrides(options)
+    settings = config.load(options.config, os.environ, given)
+    if options.live and settings.venue.name == "live" and not settings.venue.live:
+        _confirm_live(settings.symbol.name)
+        given.append(config.Given("venue.live", True, "typed confirmation"))
+        settings = config.load(options.config, os.environ, given)
+    config.check_live(settings)
+    _check_files(options, settings)
+    from tetrio import app
+
+    return app.serve(
+        settings,
+        journal_path=options.journal,
+        audit_path=options.audit,
+        exit_at_end=options.exit_at_end,
+        status_path=options.status_file,
+        panel=_panel_wanted(options),
+    )
+
+
+def _check_files(options: argparse.Namespace, settings: config.Config) -> None:
+    """What a file option asks for must be possible, before anything is opened or sent."""
+    if options.audit and not settings.embedded:
+        raise Usage("serve --audit: it is the embedded exchange's record; this exchange is another one, leave it out")
+    status: Path | None = options.status_file
+    if status and not (status.parent.is_dir() and os.access(status.parent, os.W_OK)):
+        raise ConfigError(f"the status file {status} cannot be written: name one in a directory that exists")
+
+
+def _confirm_live(symbol: str) -> None:
+    """Ask for the confirmation that stands for `live = true`; ConfigError when it is not given."""
+    if not sys.stdin.isatty():
+        raise ConfigError("--live asks for a confirmation on a terminal; without one, set live = true under [venue]")
+    phrase = f"trade {symbol}"
+    print(f"This trades real money on Binance. Type '{phrase}' to go on: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip() != phrase:
+        raise ConfigError("not confirmed; nothing was sent")
+
+
+def _panel_wanted(options: argparse.Namespace) -> bool:
+    return not options.json and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def _add_exchange(commands: Commands) -> None:
+    exchange = command(commands, "exchange", _exchange, "run a Binance Spot exchange on loopback, for any client")
+    add = exchange.add_argument
+    add("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="REST there, WebSocket on the next port; 0: any")
+    add("--market", default="synthetic", metavar="FILE", help="synthetic (default), or a recorded market")
+    add("--symbol", metavar="NAME", help="which symbol of the file; needed when it holds several")
+    add("--fund", action="append", default=[], metavar="ASSET=AMOUNT", help="an opening balance; repeatable")
+    add("--key", action="append", default=[], metavar="APIKEY=PUBLIC.pem", help="an Ed25519 client; repeatable")
+    add("--secret", action="append", default=[], metavar="APIKEY=SECRET", help="an HMAC client (REST); repeatable")
+    add("--audit", type=Path, metavar="FILE", help="the exchange's own record, JSON lines")
+    add("--speed", default="1", metavar="N", help="market seconds in one second")
+    add("--seed", default="1", metavar="N", help="what the synthetic market and ids are drawn from")
+    add("--fee", default="0,0", metavar="MAKER,TAKER", help="commission, fractions (default 0,0)")
+    add("--assets", metavar="BASE/QUOTE", help="where the symbol's name does not tell them")
+    add("--latency-ms", type=_milliseconds, default=0.0, metavar="N", help="delay of every reply")
+    add("--fills", default="queue", metavar="MODEL", help="when a resting order fills: queue, through, touch")
+    add("--fault", metavar="SPEC", help=argparse.SUPPRESS)
+
+
+def _exchange(options: argparse.Namespace) -> int:
+    if options.speed == "max":
+        raise Usage("exchange --speed max: two processes share no clock; give a number, or use `tetrio serve`")
+    if options.market == "binance":
+        raise Usage("exchange --market binance: not part of this version yet; give a recorded FILE, or synthetic")
+    if options.fault:
+        raise Usage("exchange --fault: not part of this version yet")
+    from tetrio import host
+    from tetrio.config import Given, Text, structure_one
+
+    try:
+        address, port = host.parse_listen(options.listen)
+    except ValueError as error:
+        raise Usage(f"exchange --listen: {error}") from None
+    numbers = {
+        name: structure_one(Given(f"venue.{name}", Text(getattr(options, name)), f"--{name}"))
+        for name in ("speed", "seed", "fills")
+    }
+    maker, taker = host.parse_fees(options.fee)
+    return host.run(
+        host.Settings(
+            host=address,
+            port=port,
+            market=options.market,
+            symbol=options.symbol,
+            assets=host.parse_assets(options.assets) if options.assets else None,
+            funds=host.parse_all_funds(options.fund),
+            keys=host.read_keys(options.key, options.secret),
+            audit=options.audit,
+            maker=maker,
+            taker=taker,
+            latency_ms=options.latency_ms,
+            **numbers,  # type: ignore[arg-type]  # structured by the types of VenueParams
+        )
+    )
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds") from None
+    if not 0 <= value <= 60_000:
+        raise argparse.ArgumentTypeError(f"{text} is outside 0 to 60000")
+    return value

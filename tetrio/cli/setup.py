@@ -1,0 +1,124 @@
+"""Commands to set things up: keys, configuration; and the version."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tetrio import __version__
+from tetrio.cli.common import add_configuration, command, overrides, print_json
+from tetrio.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tetrio.cli.common import Commands
+
+
+def add(commands: Commands) -> None:
+    """Add these commands to the command line."""
+    _add_keys(commands)
+    _add_config(commands)
+    _add_version(commands)
+
+
+def _add_keys(commands: Commands) -> None:
+    keys = commands.add_parser("keys", help="make a key pair")
+    keys.set_defaults(parser=keys)
+    inner = keys.add_subparsers(metavar="COMMAND", title="commands")
+    new = command(inner, "new", _keys_new, "make an Ed25519 key pair and say where to paste its public half")
+    new.add_argument("--out", type=Path, required=True, metavar="key.pem", help="the private key's new file")
+
+
+def _keys_new(options: argparse.Namespace) -> int:
+    from tetrio import keys
+
+    pair = keys.new_pair(options.out)
+    if options.json:
+        print_json(
+            private_key_file=str(pair.private_path), public_key_file=str(pair.public_path), public_key=pair.public_pem
+        )
+    else:
+        print(keys.instructions(pair))
+    return 0
+
+
+def _add_config(commands: Commands) -> None:
+    config = commands.add_parser("config", help="check or show the configuration")
+    config.set_defaults(parser=config)
+    inner = config.add_subparsers(metavar="COMMAND", title="commands")
+    for name, run, summary in (
+        ("check", _config_check, "check the configuration"),
+        ("show", _config_show, "print every setting, its meaning, and where its value came from"),
+    ):
+        each = command(inner, name, run, summary)
+        add_configuration(each)
+        each.add_argument("--venue", metavar="NAME", help="as for serve")
+
+
+def _config_check(options: argparse.Namespace) -> int:
+    from tetrio import config
+
+    name = str(options.config or "the built-in configuration")
+    try:
+        settings = config.load(options.config, os.environ, overrides(options))
+    except ConfigError as error:
+        if options.json:
+            print_json(ok=False, config=name, error=str(error))
+        raise
+    absent = [
+        f"account.{key} = {path}: no such file yet"
+        for key in ("api_key_file", "private_key_file")
+        if (path := getattr(settings.account, key)) and not Path(path).exists()
+    ]
+    if settings.venue.name == "paper" and settings.embedded:
+        absent.append("the venue paper is not part of this version yet; `tetrio serve` refuses it")
+    if options.json:
+        print_json(ok=True, config=name, venue=settings.venue.name, symbol=settings.symbol.name, notes=absent)
+        return 0
+    print(f"{name} is fine: venue {settings.venue.name}, symbol {settings.symbol.name or 'as the market has it'}")
+    for note in absent:
+        print(f"note: {note}")
+    return 0
+
+
+def _config_show(options: argparse.Namespace) -> int:
+    from tetrio import config
+
+    settings = config.load(options.config, os.environ, overrides(options))
+    if options.json:
+        print_json(
+            **{
+                row.key: {"value": row.value, "origin": row.origin, "meaning": row.meaning}
+                for row in config.rows(settings)
+            }
+        )
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column, style in (("setting", "cyan"), ("value", "bold"), ("from", "dim"), ("meaning", "")):
+        table.add_column(column, style=style, overflow="fold", no_wrap=column == "setting")
+    section = ""
+    for row in config.rows(settings):
+        begins, section = row.key.split(".")[0] != section, row.key.split(".")[0]
+        if begins and table.rows:
+            table.add_row()
+        origin = Text(row.origin, "" if row.origin == "default" else "yellow")
+        table.add_row(row.key, Text(row.value or '""'), origin, Text(row.meaning))
+    Console().print(table)
+    return 0
+
+
+def _version(options: argparse.Namespace) -> int:
+    if options.json:
+        print_json(version=__version__)
+    else:
+        print(f"tetrio {__version__}")
+    return 0
+
+
+def _add_version(commands: Commands) -> None:
+    command(commands, "version", _version, "print the version")
