@@ -18,8 +18,8 @@ import trio
 from trio_websocket import open_websocket_url
 
 from tests.paths import SHARED
-from tetrio import __version__, cli, errors, keys
-from tetrio.cli import main
+from tetrio import __version__, errors, keys
+from tetrio.cli import main, setup
 
 CAPTURE = SHARED / "data" / "capture" / "ethusdt_20240808.gz"
 TRACE = SHARED / "golden" / "eth-flips.jsonl.gz"
@@ -80,7 +80,7 @@ def raising(error: BaseException) -> Any:
 def test_every_error_has_its_exit_code_and_one_line(
     monkeypatch: pytest.MonkeyPatch, err: Any, error: BaseException, code: int
 ) -> None:
-    monkeypatch.setattr(cli, "_version", raising(error))
+    monkeypatch.setattr(setup, "_version", raising(error))
     assert main(["version"]) == code
     said = err()
     assert said.startswith("tetrio: ")
@@ -88,7 +88,7 @@ def test_every_error_has_its_exit_code_and_one_line(
 
 
 def test_debug_adds_the_traceback(monkeypatch: pytest.MonkeyPatch, err: Any) -> None:
-    monkeypatch.setattr(cli, "_version", raising(ZeroDivisionError("x")))
+    monkeypatch.setattr(setup, "_version", raising(ZeroDivisionError("x")))
     assert main(["version", "--debug"]) == 1
     assert "Traceback" in err()
 
@@ -178,7 +178,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("arguments", [["version"], ["config", "check"]])
 def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
     code = (
-        "import sys; from tetrio.cli import main; main(sys.argv[1:]); "
+        "import sys; from tetrio.cli import main, setup; main(sys.argv[1:]); "
         "heavy = {'trio', 'httpx', 'rich', 'nacl', 'starlette', 'hypercorn'} & set(sys.modules); sys.exit(bool(heavy))"
     )
     assert subprocess.run([sys.executable, "-c", code, *arguments], check=False).returncode == 0
