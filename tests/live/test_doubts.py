@@ -61,7 +61,7 @@ def test_an_exit_that_was_disarmed_and_rests_still_is_not_armed_again_by_a_new_e
     for memory in (Memory(), Memory(kept)):
         strategy = Strategy(
             RULES, params, memory, Mailbox(Intent()),
-            journal=Journal([], lambda: 0), status=Status(), on_first=lambda: None,
+            journal=Journal([], lambda: 0), status=Status(), on_first=lambda: None, decided=lambda _: None,
         )  # fmt: skip
         strategy.hold(Holdings(base=10_000, quote=0))
         strategy.adopt([resting])

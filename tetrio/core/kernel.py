@@ -72,6 +72,7 @@ class Word(enum.Enum):
     """The operator's words that the kernel obeys."""
 
     EXIT = "exit"
+    FLATTEN = "flatten"
     DISARM = "disarm"
     PAUSE = "pause"
     RESUME = "resume"
@@ -146,15 +147,18 @@ def on_command(state: State, command: Command) -> tuple[State, list[Decision]]:
     """Obey the operator at once.
 
     EXIT arms (reason `m`) whatever the gate says and even while paused, taking over an armed take-profit; with nothing
-    to sell (FLAT, or before the first observation) it does nothing. DISARM clears what is armed, a hard stop only with
-    `force`. PAUSE stops new arming by the strategy; what is armed goes on.
+    to sell (FLAT, or before the first observation) it does nothing. FLATTEN does the same, and what is armed takes
+    instead of resting; an exit that is armed already takes from then on. DISARM clears what is armed, a hard stop only
+    with `force`. PAUSE stops new arming by the strategy; what is armed goes on.
     """
     new, decisions = copy(state), list[Decision]()
     new.zone = NOWHERE
     match command.word:
-        case Word.EXIT:
-            if new.regime in (Regime.BASE, Regime.QUOTE) and new.maker is not Reason.MANUAL:
-                _arm(new, Reason.MANUAL, decisions)
+        case Word.EXIT | Word.FLATTEN:
+            if new.regime in (Regime.BASE, Regime.QUOTE):
+                new.taking |= command.word is Word.FLATTEN
+                if new.maker is not Reason.MANUAL:
+                    _arm(new, Reason.MANUAL, decisions)
         case Word.DISARM:
             _disarm(new, decisions, "operator", hard_stop=command.force)
         case Word.PAUSE:
@@ -348,6 +352,7 @@ def _disarm(new: State, decisions: list[Decision], by: str, *, hard_stop: bool) 
     if new.maker is not None:
         reason, new.maker = new.maker, None
         decisions.append(_decision(new, "disarmed", reason=reason.value, by=by))
+    new.taking = False
     if hard_stop and new.hard_stop:
         new.hard_stop = False
         decisions.append(_decision(new, "disarmed", reason=Reason.HARD_STOP.value, by=by))

@@ -97,6 +97,8 @@ class Want:
     reason: Reason
     episode: int
     """Number of the exit episode within this process, from 1; part of the client order id."""
+    take: bool = False
+    """Not resting: taking what is there, within `max_slippage_bps` of the best price (the operator's flatten)."""
 
 
 @attrs.frozen(kw_only=True)

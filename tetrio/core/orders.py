@@ -15,6 +15,8 @@ import enum
 import hashlib
 import re
 from collections.abc import Iterable
+from fractions import Fraction
+from math import ceil, floor
 
 import attrs
 
@@ -23,6 +25,7 @@ from tetrio.core.money import SymbolRules
 from tetrio.core.params import ExitParams
 
 MS = 1_000_000
+TAKE_AGAIN_NS = 1_000_000_000
 
 
 # -- client order ids --------------------------------------------------------------------------------------------------
@@ -174,6 +177,8 @@ class OwnOrder:
     state: OrderState = OrderState.SENT
     remnant_since_ns: int | None = None
     """Since when what is left of it has been too small to re-quote."""
+    take: bool = False
+    """IOC: it takes what is there and ends."""
     spent_tick_lots: int = 0
     """Notional that earlier orders of the same chain of replacements have traded."""
 
@@ -210,6 +215,8 @@ class Place:
     episode: int
     price_ticks: int
     qty_lots: int
+    take: bool = False
+    """IOC within the bound, not post-only."""
 
 
 @attrs.frozen
@@ -256,6 +263,8 @@ class Sight:
     now_ns: int
     last_sent_ns: int | None = None
     """When the last order was sent."""
+    last_taken_ns: int | None = None
+    """When the last taking order was sent."""
     not_before_ns: int = 0
     """Back-off, breaker or order-count budget: no new order before this."""
     why_not: str = ""
@@ -311,6 +320,8 @@ def plan(sight: Sight, params: ExitParams, rules: SymbolRules) -> Action:
         return Wait("nothing is wanted")
     if sight.quote is None:
         return Wait("no book yet")
+    if want.take:
+        return _take(want, sight.quote, sight, params, rules)
     own = live.price_ticks if live else None
     price = target_ticks(want.side, params.chase, sight.quote, own, sight.refused_ticks)
     if live is None:
@@ -356,6 +367,34 @@ def _requote(live: OwnOrder, want: Want, price: int, sight: Sight, params: ExitP
         # a fill on the way would let the new order trade more than was meant: cancel first, then size from balances
         return Cancel(live, "re-quote of a part-filled exit beside a reserve")
     place = Place(want.side, want.reason.value, want.episode, price, lots)
+    return Replace(live, place, only_if_new=sight.reserved)
+
+
+def bound_ticks(side: Side, quote: Quote, max_slippage_bps: float) -> int:
+    """The worst price that a taking order may trade at: within the slippage of the best price of the other side."""
+    share = Fraction(max_slippage_bps) / 10_000
+    if side is Side.SELL:
+        return max(1, ceil(quote.bid * (1 - share)))
+    return floor(quote.ask * (1 + share))
+
+
+def _take(want: Want, quote: Quote, sight: Sight, params: ExitParams, rules: SymbolRules) -> Action:
+    """Take what is there within the bound; what is left again from a fresh book a second later."""
+    price, live = bound_ticks(want.side, quote, params.max_slippage_bps), sight.live
+    spent = live.spent_tick_lots + live.filled_lots * live.price_ticks if live else 0
+    lots = exit_lots(want.side, price, sight, spent, rules)
+    if not rules.sellable(lots, price):
+        return Wait("what is held is below the symbol's filters")
+    due = (sight.last_taken_ns or 0) + TAKE_AGAIN_NS
+    if sight.last_taken_ns is not None and sight.now_ns < due:
+        return Wait("took what was there a moment ago", due)
+    if (held := _held_back(sight)) is not None:
+        return held
+    place = Place(want.side, want.reason.value, want.episode, price, lots, take=True)
+    if live is None:
+        return place
+    if sight.reserved and live.filled_lots:
+        return Cancel(live, "flatten of a part-filled exit beside a reserve")
     return Replace(live, place, only_if_new=sight.reserved)
 
 

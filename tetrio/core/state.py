@@ -95,6 +95,8 @@ class State(msgspec.Struct, kw_only=True):
     """TAKE_PROFIT or MANUAL while such an exit is armed."""
     hard_stop: bool = False
     """A hard-stop exit is armed (in BASE only)."""
+    taking: bool = False
+    """The operator said flatten: what is armed takes."""
     stop_count: int = 0
     """Observations in a row beyond the hard stop."""
     episode: int = 0
@@ -143,6 +145,8 @@ class View:
     hard_stop: bool
     reason: Reason | None
     """Of the armed exit."""
+    taking: bool
+    """It takes: the operator said flatten."""
     episode: int
     paused: bool
     stop_count: int
@@ -224,12 +228,12 @@ def scale_of(state: State, regime: Regime, anchor: float) -> float | None:
 
 
 def want(state: State) -> Want | None:
-    """What should be resting now. Of two armed exits the hard stop gives the reason."""
+    """What should be resting now. Of two armed exits the hard stop gives the reason, a flatten is the operator's."""
     if not state.armed or state.regime not in (Regime.BASE, Regime.QUOTE):
         return None
-    reason = Reason.HARD_STOP if state.hard_stop else state.maker
+    reason = Reason.HARD_STOP if state.hard_stop and not state.taking else state.maker
     assert reason is not None, "something is armed"
-    return Want(Side.SELL if state.regime is Regime.BASE else Side.BUY, reason, state.episode)
+    return Want(Side.SELL if state.regime is Regime.BASE else Side.BUY, reason, state.episode, state.taking)
 
 
 def view(state: State) -> View:
@@ -244,6 +248,7 @@ def view(state: State) -> View:
         maker_exit=state.maker is not None,
         hard_stop=state.hard_stop,
         reason=wanted.reason if wanted else None,
+        taking=state.taking,
         episode=state.episode,
         paused=state.paused,
         stop_count=state.stop_count,

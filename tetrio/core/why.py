@@ -81,6 +81,8 @@ def sentence(view: View, params: StrategyParams, quote: Observation | None, fmt:
 def _armed(view: View, params: StrategyParams, fmt: Format, tick: float) -> str:
     assert view.reason is not None, "an exit is armed"
     doing = "selling" if view.regime is Regime.BASE else "buying"
+    if view.taking:
+        return f"{doing} at once (operator's flatten): takes what is there within the bound, once a second until done"
     text = f"{doing} ({_EXITS[view.reason]}); stays until filled"
     if view.gate:
         return f"{text}; {_gate(view, params, fmt, tick)}"

@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from tetrio.core.market import Holdings, Side
-from tetrio.core.orders import JUMPSTART, Names, OrderEvent, OwnOrder, event_of
+from tetrio.core.orders import JUMPSTART, Names, OrderEvent, OrderName, OwnOrder, event_of
 from tetrio.errors import LinkLost, LinkStale, OrderRejected, UnsafeError, WireError
 from tetrio.journal import Journal
 from tetrio.live.link import Link, refused
@@ -41,6 +41,7 @@ from tetrio.wire.user import EventStreamTerminated, ExecutionReport, OutboundAcc
 
 RECV_WINDOW_MS = 5000
 STALL_S = 5.0
+NEWEST = 20  # orders that are looked at for our tag, where the latch is gone
 BOOK_S = 5.0  # how long a jumpstart waits for a book that is still empty
 BOOK_EVERY_S = 0.2
 PUSH_S = 5.0  # how long the exchange may take to push balances after a jumpstart order
@@ -82,6 +83,12 @@ class Account:
         """The account's own number, the same for all its keys; 0 where the exchange tells none."""
         params = {"omitZeroBalances": True}
         return result_of(await self._link.request("account.status", params), AccountStatus).uid
+
+    async def traded_before(self) -> bool:
+        """Whether an earlier process has sent orders of ours, as far as the newest ones of the account tell."""
+        params = {"symbol": self._sleeve.rules.name, "limit": NEWEST}
+        orders = result_of(await self._link.request("allOrders", params), list[OrderStatus])
+        return any(OrderName.parse(order.client_order_id, self._names.tag) is not None for order in orders)
 
     async def subscribe(self) -> None:
         """Ask for the user stream."""
@@ -251,4 +258,5 @@ class Account:
             if held is not None:
                 told[asset] = f"{(held.free + held.locked).normalize():f}"
         self._status.balances = told
+        self._status.holding = self._sleeve.amounts()
         self._journal.write("balance", balances=msgspec.to_builtins(told))

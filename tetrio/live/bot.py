@@ -14,20 +14,24 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from pathlib import Path
 
 import attrs
 import trio
 
+from tetrio.core.kernel import Command
 from tetrio.core.limits import DailyOrders, OrderBudget, Refusals
-from tetrio.core.market import Fill
+from tetrio.core.market import Fill, Side
 from tetrio.core.money import SymbolRules, plain
 from tetrio.core.orders import Names, OrderState, OwnOrder, account_tag
 from tetrio.core.params import ExitParams, RiskParams, StrategyParams
 from tetrio.errors import LinkError, LinkLost, OrderRejected, OrderUnknown, UnsafeError, WireError
 from tetrio.journal import Journal
 from tetrio.live.account import Account
+from tetrio.live.commander import Commander
 from tetrio.live.executor import Executor
 from tetrio.live.feed import BATCHES, Feed
+from tetrio.live.latch import Latch
 from tetrio.live.link import Link, open_link
 from tetrio.live.mailbox import Mailbox
 from tetrio.live.rest import Rest, open_rest
@@ -36,7 +40,7 @@ from tetrio.live.strategy import Inbound, Intent, Memory, Strategy
 from tetrio.live.watchdog import Patience, first_of, watchdog
 from tetrio.net import entropy
 from tetrio.net.clock import Clock, machine_s
-from tetrio.status import LiveOrder, Status
+from tetrio.status import FillLine, LiveOrder, Status, Vitals
 from tetrio.wire.request import CanceledOrder, OrderStatus, is_unknown_order, result_of, retry_after_ms
 from tetrio.wire.rules import RateLimit
 from tetrio.wire.sign import Signer
@@ -66,6 +70,10 @@ class Setup:
     reserve_quote: Decimal = Decimal(0)
     max_notional: Decimal = Decimal(0)
     jumpstart: bool = False
+    where: str = ""
+    """The exchange, for the latch: a venue's name, or the URL of one that has none."""
+    state: Path | None = None
+    """Directory of the latch; None keeps the operator's words in memory."""
     patience: Patience = attrs.field(factory=Patience)
     show_every_s: float = 0.1
     """How often the status follows the market when nothing is decided."""
@@ -91,6 +99,16 @@ class Bot:
         self._was_unknown = False
         self._linked = False
         self._observed = trio.Event()
+        self._latch = Latch(setup.state)
+        self.commander = Commander(
+            status=status, journal=journal, latch=self._latch, params=setup.exit, stop=self.stop,
+            wake=self._intents.ring,
+        )  # fmt: skip
+        self._word: Command | None = None
+        self._renewed = trio.Event()
+        self._logged_on = False
+        self._account_number = 0
+        self._proof: tuple[int, float] | None = None
 
     def exchange_ms(self) -> int:
         """The exchange's clock, as measured."""
@@ -98,6 +116,12 @@ class Bot:
 
     async def run(self) -> bool:
         """Trade until `stop`; whether nothing of ours is left behind against `on_stop`."""
+        try:
+            return await self._run()
+        finally:
+            self._latch.close()
+
+    async def _run(self) -> bool:
         try:
             await self._watch_over_epochs()
         except Exception:
@@ -108,6 +132,29 @@ class Bot:
         if not self._said_goodbye:
             await self._goodbye_over_a_fresh_link()
         return self._said_goodbye
+
+    async def renew(self, api_key: str, signer: Signer) -> None:
+        """Go on with another key of the same account: tried on a link of its own first, then a new epoch logs on by it.
+
+        UnsafeError, LinkError and the like when the key is no good: then nothing has changed.
+        """
+        async with open_link(self.setup.ws_api, self.exchange_ms, name="renewal") as link:
+            account = self._account_over(link)
+            await account.log_on(signer, api_key)
+            number = await account.number()
+        if self._account_number and number != self._account_number:
+            raise UnsafeError("the new key is another account's: start tetrio anew to change the account")
+        self.setup = attrs.evolve(self.setup, api_key=api_key, signer=signer)
+        self._renewed.set()
+
+    def check_vitals(self) -> None:
+        """Note since when the balances owe us what an own order did to them; asked once a second."""
+        sleeve, vitals = self._sleeve, self.status.vitals
+        if sleeve is None or sleeve.fresh:
+            self._proof = None
+        elif self._proof is None or self._proof[0] != sleeve.changes:  # nothing is sent while they owe: they were told
+            self._proof = sleeve.changes, trio.current_time()
+        vitals.unproven_since = self._proof[1] if self._proof else None
 
     async def _watch_over_epochs(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -147,23 +194,40 @@ class Bot:
         self.status.phase, self.status.detail = "connecting", "asking for the clock and the symbol's rules"
         self.journal.write("epoch", number=self.status.epoch, state="begun")
         self._intents.value, self._observed = Intent(), trio.Event()
+        self._renewed = trio.Event()
+        self.status.vitals = Vitals(lag_s=self.status.vitals.lag_s)
         async with open_rest(self.setup.rest, self.clock.now_ns) as rest:
             await self._measure_clock(rest)
             rules, limits = await rest.symbol(self.setup.symbol)
-            async with open_link(self.setup.ws_api, self.exchange_ms) as link:
+            async with open_link(self.setup.ws_api, self.exchange_ms, heard=self._heard) as link:
                 self._linked = True
                 self._tell_link("up")
                 sleeve = self._sleeve_for(rules, limits)
                 try:
                     async with trio.open_nursery() as workers:
                         workers.start_soon(self._work, rest, link, sleeve)
+                        workers.start_soon(self._end_when_renewed)
                         await self.stop.wait()
                         self.status.phase, self.status.detail = "stopping", "saying goodbye"
                         workers.cancel_scope.cancel()
                 finally:
                     if self.stop.is_set():
                         await self._goodbye(link)
-                    self._linked = False
+                    self._linked = self._logged_on = False
+                    self.status.vitals.session_at = None
+
+    def _heard(self) -> None:
+        if self._logged_on:
+            self.status.vitals.session_at = trio.current_time()
+
+    async def _end_when_renewed(self) -> None:
+        await self._renewed.wait()
+        raise LinkLost("the key was changed: a new session begins")
+
+    def _account_over(self, link: Link) -> Account:
+        sleeve = self._sleeve
+        assert sleeve is not None, "an epoch has been"
+        return Account(link, sleeve, self._names, journal=self.journal, status=self.status, now_ms=self.exchange_ms)
 
     async def _work(self, rest: Rest, link: Link, sleeve: Sleeve) -> None:
         """Synchronise, then run the tasks that trade; until cancelled.
@@ -171,7 +235,7 @@ class Bot:
         The market line comes up meanwhile: what it brings waits in its channel for the strategy.
         """
         setup, rules = self.setup, sleeve.rules
-        account = Account(link, sleeve, self._names, journal=self.journal, status=self.status, now_ms=self.exchange_ms)
+        account = self._account_over(link)
         self.status.phase, self.status.detail = "syncing", "logging on, learning balances and orders"
         out, inbound = trio.open_memory_channel[Inbound](BATCHES)
         feed = Feed(
@@ -184,6 +248,7 @@ class Bot:
             strategy = self._strategy(sleeve, params)
             workers.start_soon(account.run, out, self._intents.ring)
             workers.start_soon(strategy.run, inbound)
+            workers.start_soon(self._carry_words, out.clone())
             workers.start_soon(self._execute_when_ready, self._executor(link, sleeve))
             workers.start_soon(self._mind_clock, rest)
 
@@ -191,8 +256,10 @@ class Bot:
         """The kernel of this process, with what the exchange has just told."""
         strategy = Strategy(
             sleeve.rules, params, self._memory, self._intents,
-            journal=self.journal, status=self.status, on_first=self._on_first, show_every_s=self.setup.show_every_s,
+            journal=self.journal, status=self.status, on_first=self._on_first, decided=self.commander.note,
+            show_every_s=self.setup.show_every_s,
         )  # fmt: skip
+        strategy.obey(self.commander.standing())
         strategy.hold(sleeve.holdings())
         strategy.adopt(sleeve.unfinished())
         return strategy
@@ -201,11 +268,18 @@ class Bot:
         """Learn the account; the strategy's parameters with the fee resolved."""
         sleeve.synced = False
         await account.log_on(self.setup.signer, self.setup.api_key)
+        self._logged_on = True
+        self._heard()
         self.journal.write("link", name="account", state="logged on")
         # the tag is the account's, not the key's: a new key, or a second one, still knows the orders of the old
-        sleeve.tag = self._names.tag = account_tag(str(await account.number() or self.setup.api_key), self.setup.symbol)
+        self._account_number = await account.number()
+        owner = str(self._account_number or self.setup.api_key)
+        sleeve.tag = self._names.tag = account_tag(owner, self.setup.symbol)
+        if not self._latch.found:
+            await self.commander.restore(self.setup.where, owner, self.setup.symbol, account.traded_before)
         await account.subscribe()
-        await (account.jumpstart() if self.setup.jumpstart else account.snapshot())
+        jumps = self.setup.jumpstart and not self.commander.halted  # its orders are mutations
+        await (account.jumpstart() if jumps else account.snapshot())
         params = self.setup.strategy
         if params.fee is None:
             params = attrs.evolve(params, fee=await account.maker_fee())
@@ -242,12 +316,24 @@ class Bot:
             params=self.setup.exit, max_notional=self.setup.max_notional,
             budget=self._budget, daily=self._daily, refusals=self._refusals,
             journal=self.journal, status=self.status, now_ns=self.clock.now_ns,
+            halted=lambda: self.commander.halted,
         )  # fmt: skip
 
     async def _execute_when_ready(self, executor: Executor) -> None:
         """No mutation before the first complete sync and the first observation of this epoch."""
         await self._observed.wait()
         await executor.run()
+
+    async def _carry_words(self, out: trio.MemorySendChannel[Inbound]) -> None:
+        """Hand the operator's words to the strategy, once it knows where it stands."""
+        async with out:
+            await self._observed.wait()
+            self.commander.resume_leaving(self.status.regime)
+            while True:
+                if self._word is None:
+                    self._word = await self.commander.commands.receive()
+                await out.send(self._word)  # cancelled here, it is said in the next epoch
+                self._word = None
 
     def _on_first(self) -> None:
         self._observed.set()
@@ -355,9 +441,7 @@ class Bot:
     async def _fresh_link(self) -> AsyncIterator[Link]:
         assert self._sleeve is not None, "there is something to say goodbye to"
         async with open_link(self.setup.ws_api, self.exchange_ms) as link:
-            account = Account(
-                link, self._sleeve, self._names, journal=self.journal, status=self.status, now_ms=self.exchange_ms
-            )
+            account = self._account_over(link)
             await account.log_on(self.setup.signer, self.setup.api_key)
             yield link
 
@@ -392,10 +476,32 @@ class Bot:
             "fill", client_order_id=fill.client_order_id, trade_id=fill.trade_id, side=fill.side, price=price, qty=qty,
             maker=fill.maker, commission=fill.commission, commission_asset=fill.commission_asset,
         )  # fmt: skip
+        self._count_fill(fill, price, qty)
         verb = "sold" if fill.side.value == "SELL" else "bought"
         self.status.fills.append(
             f"{verb} {plain(fill.qty_lots, rules.step_size)} at {plain(fill.price_ticks, rules.tick_size)}"
         )
+
+    def _count_fill(self, fill: Fill, price: str, qty: str) -> None:
+        """What the trade did to base and quote, its commission taken off, exactly."""
+        trading, rules = self.status.trading, self._rules
+        sign = 1 if fill.side is Side.BUY else -1
+        trading.fills += 1
+        trading.base += sign * fill.qty_lots * rules.step_size
+        trading.quote -= sign * fill.qty_lots * fill.price_ticks * rules.tick_lot
+        fee = Decimal(fill.commission)
+        trading.fees[fill.commission_asset] = trading.fees.get(fill.commission_asset, Decimal(0)) + fee
+        if fill.commission_asset == rules.base_asset:
+            trading.base -= fee
+        elif fill.commission_asset == rules.quote_asset:
+            trading.quote -= fee
+        self.status.told_fills.append(
+            FillLine(
+                at_ms=fill.at_ms, side=fill.side.value, price=price, qty=qty, maker=fill.maker,
+                commission=fill.commission, commission_asset=fill.commission_asset,
+                client_order_id=fill.client_order_id, trade_id=fill.trade_id,
+            )
+        )  # fmt: skip
 
     @property
     def _rules(self) -> SymbolRules:

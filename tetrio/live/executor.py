@@ -84,13 +84,16 @@ class Executor:
         journal: Journal,
         status: Status,
         now_ns: Callable[[], int],
+        halted: Callable[[], bool],
     ) -> None:
+        self._halted = halted
         self._link, self._sleeve, self._names, self._intents = link, sleeve, names, intents
         self._params, self._budget, self._daily, self._refusals = params, budget, daily, refusals
         self._journal, self._status, self._now_ns = journal, status, now_ns
         self._reserved = bool(max_notional or sleeve.reserve_base or sleeve.reserve_quote)
         self._cap = sleeve.rules.floor_tick_lots(max_notional)
         self._last_sent_ns: int | None = None
+        self._last_taken_ns: int | None = None
         self._finished = 0
         self._refused_book: tuple[int, int] | None = None
         self._refused_ticks: int | None = None
@@ -135,6 +138,8 @@ class Executor:
             return Cancel(unfinished[0], "one exit at a time")
         intent, now = self._intents.value, self._now_ns()
         live = unfinished[0] if unfinished else None
+        if self._halted():
+            return Cancel(live, "halted") if live else Wait("halted by the operator")
         hold, why = self._held_back(intent, now)
         return plan(
             Sight(
@@ -145,6 +150,7 @@ class Executor:
                 quote_tick_lots=self._sleeve.spendable(Side.BUY),
                 now_ns=now,
                 last_sent_ns=self._last_sent_ns,
+                last_taken_ns=self._last_taken_ns,
                 not_before_ns=hold,
                 why_not=why,
                 refused_ticks=self._refused_ticks,
@@ -286,20 +292,25 @@ class Executor:
             price_ticks=action.price_ticks,
             qty_lots=action.qty_lots,
             sent_ns=now,
+            take=action.take,
             spent_tick_lots=spent,
         )
         self._last_sent_ns = now
+        if action.take:
+            self._last_taken_ns = now
         self._budget.sent(now)
         self._daily.sent(now)
         self._status.orders_today = self._daily.count
+        self._status.orders_sent += 1
         self._sleeve.sent(order)
         return order
 
     def _order_params(self, order: OwnOrder) -> dict[str, object]:
+        kind = {"type": "LIMIT", "timeInForce": "IOC"} if order.take else {"type": "LIMIT_MAKER"}
         return {
             "symbol": self._rules.name,
             "side": order.side.value,
-            "type": "LIMIT_MAKER",
+            **kind,
             "price": self._rules.price_text(order.price_ticks),
             "quantity": self._rules.qty_text(order.qty_lots),
             "newClientOrderId": order.client_order_id,

@@ -117,6 +117,7 @@ class Feed:
                 if isinstance(record, KlineUpdate):
                     if record.event_ms > last_beat_ms:
                         last_beat_ms, beat_at = record.event_ms, trio.current_time()
+                        self._status.vitals.beat_at = beat_at
                     if record.interval != self._params.kline_interval:
                         continue
                 if isinstance(record, _SEEN):
@@ -127,6 +128,8 @@ class Feed:
                 await self._put(batch, line)
 
     async def _put(self, item: Item, line: Line | None = None) -> None:
+        if self._status.vitals.waiting_since is None:
+            self._status.vitals.waiting_since = trio.current_time()
         try:
             self._out.send_nowait(item)
         except trio.WouldBlock:

@@ -43,8 +43,15 @@ class _Waiter:
 class Link:
     """An open WebSocket API connection."""
 
-    def __init__(self, ws: trio_websocket.WebSocketConnection, now_ms: Callable[[], int], name: str) -> None:
+    def __init__(
+        self,
+        ws: trio_websocket.WebSocketConnection,
+        now_ms: Callable[[], int],
+        name: str,
+        heard: Callable[[], None] = lambda: None,
+    ) -> None:
         self.name = name
+        self._heard = heard
         self._ws = ws
         self._now_ms = now_ms
         self._last_id = 0
@@ -121,6 +128,7 @@ class Link:
             raise
 
     def _sort(self, message: Reply | Event) -> None:
+        self._heard()
         if isinstance(message, Event):
             try:
                 self._events_in.send_nowait(message)
@@ -145,6 +153,7 @@ class Link:
             try:
                 with trio.fail_after(machine_s(PONG_WITHIN_S)):
                     await self._ws.ping()
+                self._heard()
             except trio.TooSlowError:
                 raise LinkStale(f"{self.name}: no pong within {PONG_WITHIN_S:g} s") from None
             except trio_websocket.ConnectionClosed as error:
@@ -152,8 +161,12 @@ class Link:
 
 
 @asynccontextmanager
-async def open_link(url: str, now_ms: Callable[[], int], *, name: str = "account") -> AsyncIterator[Link]:
+async def open_link(
+    url: str, now_ms: Callable[[], int], *, name: str = "account", heard: Callable[[], None] = lambda: None
+) -> AsyncIterator[Link]:
     """Connect to the WebSocket API at `url`; the link lives as long as the block.
+
+    heard   called at each sign of life: a reply, an event, a pong
 
     Errors of the link end the block; like everything from a nursery they come in groups: use `except*`.
     """
@@ -164,7 +177,7 @@ async def open_link(url: str, now_ms: Callable[[], int], *, name: str = "account
         async with trio.open_nursery() as nursery:
             ws = await _handshake(nursery, stream, address)
             connected = True
-            link = Link(ws, now_ms, name)
+            link = Link(ws, now_ms, name, heard)
             nursery.start_soon(link.read)
             nursery.start_soon(link.watch)
             nursery.start_soon(link.ping)

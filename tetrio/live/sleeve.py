@@ -85,6 +85,14 @@ class Sleeve:
             quote=max(0, self.rules.floor_tick_lots(quote.free + quote.locked - self.reserve_quote)),
         )
 
+    def amounts(self) -> dict[str, Decimal]:
+        """What is traded, for people: base and quote, free plus locked less the reserve."""
+        base, quote = self._balance(self.rules.base_asset), self._balance(self.rules.quote_asset)
+        return {
+            self.rules.base_asset: max(Decimal(0), base.free + base.locked - self.reserve_base),
+            self.rules.quote_asset: max(Decimal(0), quote.free + quote.locked - self.reserve_quote),
+        }
+
     def spendable(self, side: Side) -> int:
         """What an order of `side` may give when our resting one makes way: lots for a SELL, tick-lots for a BUY."""
         asset = self.rules.base_asset if side is Side.SELL else self.rules.quote_asset

@@ -63,10 +63,12 @@ class Strategy:
         journal: Journal,
         status: Status,
         on_first: Callable[[], None],
+        decided: Callable[[Decision], None],
         show_every_s: float = SHOWN_EVERY_S,
     ) -> None:
         self._rules, self._params, self._memory, self._intents = rules, params, memory, intents
         self._journal, self._status, self._on_first = journal, status, on_first
+        self._decided = decided
         self._quote: Quote | None = None
         self._observed = False
         self._show_every_s = show_every_s
@@ -83,6 +85,11 @@ class Strategy:
     def hold(self, holdings: Holdings) -> None:
         """What the sleeve holds, before the first observation."""
         self._state = kernel.on_holdings(self._state, holdings)
+
+    def obey(self, command: Command) -> None:
+        """A word of the operator's that holds from the first observation on."""
+        self._state, decisions = kernel.on_command(self._state, command)
+        self._tell(decisions)
 
     def adopt(self, orders: list[OwnOrder]) -> None:
         """Take over exits that were found resting at the first sync: what is armed is told by their ids.
@@ -105,6 +112,7 @@ class Strategy:
                         self._take(inbox.receive_nowait())
                     except (trio.WouldBlock, trio.EndOfChannel):
                         break
+                self._status.vitals.waiting_since = None  # the channel is empty, and nothing can have come since
                 self._publish()
 
     # -- taking in ------------------------------------------------------------------------------------------------
@@ -115,8 +123,7 @@ class Strategy:
             case Holdings():
                 self._state = kernel.on_holdings(self._state, item)
             case Command():
-                self._state, decisions = kernel.on_command(self._state, item)
-                self._tell(decisions)
+                self.obey(item)
             case History():
                 for kline in item.klines:
                     self._state = kernel.on_kline(self._state, kline)
@@ -180,7 +187,8 @@ class Strategy:
         else:
             asset = self._rules.base_asset
             self._status.want = f"{want.side.value.lower()} {asset}, {REASONS[want.reason]}"
-            self._journal.write("want", side=want.side, reason=want.reason, episode=want.episode)
+            take = True if want.take else None
+            self._journal.write("want", side=want.side, reason=want.reason, episode=want.episode, take=take)
 
     def _tell(self, decisions: list[Decision]) -> None:
         for decision in decisions:
@@ -188,6 +196,7 @@ class Strategy:
             self._journal.write(
                 decision.kind, **{name: self._text(name, fact) for name, fact in decision.facts.items()}
             )
+            self._decided(decision)
             if decision.kind == "disarmed" and decision.facts.get("by") == "regime":
                 name = REASONS[Reason(decision.facts["reason"])]
                 self._status.exits[name] = self._status.exits.get(name, 0) + 1
@@ -231,6 +240,7 @@ class Strategy:
         status.gate_closed = view.gate
         status.gate_regime = view.gate_regime.value if view.gate_regime else ""
         status.armed = REASONS[view.reason] if view.reason else ""
+        status.flattening = view.taking
         if self._observed:
             status.why = sentence(view, self._params, self._state.last, self._price)
 

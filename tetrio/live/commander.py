@@ -1,0 +1,250 @@
+"""What becomes of the operator's words: to the kernel as commands, to the executor as a halt, to the bot as a stop.
+
+Each is obeyed at once: the latch is written, what concerns the strategy waits for it in a short queue, and the answer
+says what happens to a resting order. What trades is refused where it could not be done; nothing is refused that makes
+the bot safer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+import trio
+
+from tetrio.core.kernel import Command, Decision, Word
+from tetrio.core.market import Side
+from tetrio.core.params import ExitParams
+from tetrio.journal import Journal
+from tetrio.live.latch import Latch
+from tetrio.operator import WORDS, Answer, Order
+from tetrio.status import Status
+
+PENDING = 16  # words that wait for an epoch; more than anybody says in one
+
+
+class Commander:
+    """Obeys the operator; one a process."""
+
+    def __init__(
+        self,
+        *,
+        status: Status,
+        journal: Journal,
+        latch: Latch,
+        params: ExitParams,
+        stop: trio.Event,
+        wake: Callable[[], None],
+    ) -> None:
+        """`wake` lets the executor look again: something that it obeys has changed."""
+        self._status, self._journal, self._latch = status, journal, latch
+        self._params, self._stop, self._wake = params, stop, wake
+        self._send, self.commands = trio.open_memory_channel[Command](PENDING)
+
+    @property
+    def halted(self) -> bool:
+        """Nothing may be sent but cancels."""
+        return self._latch.words.halted
+
+    @property
+    def idle(self) -> bool:
+        """Paused or halted: the strategy arms nothing new."""
+        return self._latch.words.paused or self._latch.words.halted
+
+    # -- the latch ------------------------------------------------------------------------------------------------
+    async def restore(
+        self, where: str, account: str, symbol: str, traded_before: Callable[[], Awaitable[bool]]
+    ) -> None:
+        """Read the latch; with it lost although we have traded here before, pause."""
+        if self._latch.open(where, account, symbol):
+            words = self._latch.words
+            if words.paused or words.halted or words.leaving:
+                self._journal.write(
+                    "rebuilt", what="operator's words", source="latch", paused=words.paused, halted=words.halted,
+                    exit=words.leaving or None,
+                )  # fmt: skip
+        elif await traded_before():
+            self._latch.set(paused=True)
+            self._journal.write(
+                "rebuilt", what="operator's words", source="none", paused=True,
+                why="the latch file is gone, though this account has traded before: paused until `tetrio resume`",
+            )  # fmt: skip
+        self._latch.set()  # written before anything is sent, so that its loss can be told from a first start
+        self._tell_trouble()
+        self._show()
+
+    def standing(self) -> Command:
+        """What the strategy must know before the first observation of an epoch: whether it may arm."""
+        return Command(Word.PAUSE if self.idle else Word.RESUME)
+
+    def resume_leaving(self, regime: str) -> None:
+        """After the first observation: an exit that was asked for before a restart, if it is still to be done."""
+        words = self._latch.words
+        if not words.leaving:
+            return
+        if words.leaving != regime:
+            self._latch.set(leaving="", taking=False)
+        elif not words.halted:
+            self._say(Word.FLATTEN if words.taking else Word.EXIT)
+
+    def note(self, decision: Decision) -> None:
+        """The strategy decided: an exit of the operator's that has been done, or taken back, is remembered no more."""
+        over = (decision.kind == "regime" and decision.facts.get("before") is not None) or (
+            decision.kind == "disarmed" and decision.facts.get("reason") == "m"
+        )
+        if over and self._latch.words.leaving:
+            self._latch.set(leaving="", taking=False)
+
+    # -- obeying --------------------------------------------------------------------------------------------------
+    def obey(self, order: Order) -> Answer:
+        """Obey at once; never blocks, never raises for what a person may say."""
+        if order.word not in WORDS:
+            return Answer(False, f"there is no word {order.word!r}: say one of {', '.join(WORDS)}")
+        try:
+            answer = self._how(order.word)(order)
+        except trio.WouldBlock:
+            answer = Answer(False, "too many words wait for the exchange to be reached: try again later")
+        self._show()
+        self._journal.write(
+            "command", word=order.word, by=order.by, force=order.force or None, done=answer.done, text=answer.text
+        )
+        self._tell_trouble()
+        return answer
+
+    def preview(self, word: str) -> str:
+        """What `word` would do now, with side, amount and price where it trades."""
+        if word in ("exit", "flatten"):
+            refusal = self._cannot_leave()
+            return refusal or self._describe(word)
+        return {
+            "pause": f"arm nothing new; {self._resting('goes on')}",
+            "resume": "arm and trade again",
+            "disarm": f"take back the armed exit; {self._resting('is cancelled')}",
+            "halt": f"send nothing any more but cancels; {self._resting('is cancelled')}",
+            "stop": f"end the process; {self._resting(self._at_stop())}",
+        }.get(word, f"nothing: there is no word {word!r}")
+
+    def _how(self, word: str) -> Callable[[Order], Answer]:
+        return {
+            "pause": self._pause, "resume": self._resume, "exit": self._exit, "flatten": self._flatten,
+            "disarm": self._disarm, "halt": self._halt, "stop": self._end,
+        }[word]  # fmt: skip
+
+    def _pause(self, order: Order) -> Answer:
+        self._latch.set(paused=True)
+        self._mind_idle()
+        return Answer(True, f"paused{self._remembered()}: nothing new is armed, hard stops included; "
+                            f"{self._resting('goes on')}")  # fmt: skip
+
+    def _resume(self, order: Order) -> Answer:
+        if not self.idle:
+            return Answer(True, f"it was not paused; {self._resting('goes on')}")
+        self._latch.set(paused=False, halted=False)
+        self._mind_idle()
+        self._wake()
+        armed = f"; the armed exit ({self._status.armed}) is worked again" if self._status.armed else ""
+        return Answer(True, f"resumed: exits are armed as before{armed}")
+
+    def _exit(self, order: Order) -> Answer:
+        return self._leave(order.word, Word.EXIT)
+
+    def _flatten(self, order: Order) -> Answer:
+        return self._leave(order.word, Word.FLATTEN)
+
+    def _leave(self, name: str, word: Word) -> Answer:
+        if (refusal := self._cannot_leave()) is not None:
+            return Answer(False, refusal)
+        self._say(word)
+        self._latch.set(leaving=self._status.regime, taking=word is Word.FLATTEN or self._latch.words.taking)
+        told = "goes on, as the operator's" if word is Word.EXIT else "is replaced"
+        return Answer(True, f"{name}: {self._describe(name)}; {self._resting(told)}")
+
+    def _disarm(self, order: Order) -> Answer:
+        armed = self._status.armed
+        if not armed:
+            return Answer(True, f"nothing is armed; {self._resting('is cancelled')}")
+        if armed == "hard stop" and not order.force:
+            return Answer(False, "a hard stop is armed and stays: `disarm --force` takes it back too; "
+                                 f"{self._resting('goes on')}")  # fmt: skip
+        self._say(Word.DISARM, force=order.force)
+        self._latch.set(leaving="", taking=False)
+        return Answer(True, f"disarmed ({armed}); {self._resting('is cancelled')}")
+
+    def _halt(self, order: Order) -> Answer:
+        self._latch.set(halted=True)
+        self._mind_idle()
+        self._wake()
+        return Answer(True, f"halted{self._remembered()}: nothing is sent any more but cancels, until `resume`; "
+                            f"{self._resting('is cancelled')}")  # fmt: skip
+
+    def _end(self, order: Order) -> Answer:
+        self._stop.set()
+        return Answer(True, f"stopping; {self._resting(self._at_stop())}")
+
+    # -- in words -------------------------------------------------------------------------------------------------
+    def _cannot_leave(self) -> str | None:
+        status = self._status
+        if self.halted:
+            return "halted: nothing is sent but cancels; say `resume` first"
+        if status.regime not in ("BASE", "QUOTE"):
+            return "nothing to exit: " + (
+                "less is held than the smallest order" if status.regime == "FLAT" else "no price has been seen yet"
+            )
+        return None
+
+    def _describe(self, word: str) -> str:
+        """Side, amount and price of what leaving the present regime would trade."""
+        status = self._status
+        selling = status.regime == "BASE"
+        side = Side.SELL if selling else Side.BUY
+        near, far = (status.ask, status.bid) if selling else (status.bid, status.ask)
+        have = f"{status.holding.get(status.base_asset if selling else status.quote_asset, Decimal(0)).normalize():f}"
+        what = (
+            f"sell {have} {status.base_asset} for {status.quote_asset}"
+            if selling
+            else f"buy {status.base_asset} with {have} {status.quote_asset}"
+        )
+        if word == "exit":
+            best = "ask" if selling else "bid"
+            return f"{what}, post-only at the best {best} (now {near}), chased until filled"
+        bound = self._bound(side, far)
+        worst = f"{bound} or {'more' if selling else 'less'}" if bound else "the bound"
+        return (
+            f"{what} at once as a taker, at {worst} (max_slippage_bps {self._params.max_slippage_bps:g} from {far}), "
+            "once a second until done"
+        )
+
+    def _bound(self, side: Side, best: str) -> str:
+        if not best:
+            return ""
+        price, share = Decimal(best), Decimal(str(self._params.max_slippage_bps)) / 10_000
+        return f"{(price * (1 - share if side is Side.SELL else 1 + share)).quantize(Decimal(best)):f}"
+
+    def _resting(self, fate: str) -> str:
+        order = self._status.order
+        if order is None:
+            return "nothing rests on the exchange"
+        return f"the resting order {order.side} {order.qty} @ {order.price} {fate}"
+
+    def _at_stop(self) -> str:
+        return "is cancelled" if self._params.on_stop == "cancel" else "stays (on_stop = leave)"
+
+    def _remembered(self) -> str:
+        return " (also over a restart)" if self._latch.kept else " (not over a restart)"
+
+    def _tell_trouble(self) -> None:
+        if self._latch.trouble:
+            self._journal.write("refused", what="latch", why=self._latch.trouble)
+            self._latch.trouble = ""
+
+    def _show(self) -> None:
+        self._status.paused, self._status.halted = self._latch.words.paused, self._latch.words.halted
+
+    def _mind_idle(self) -> None:
+        """The strategy hears it now, or (its queue full, no exchange in reach) as the next epoch begins."""
+        with contextlib.suppress(trio.WouldBlock):
+            self._send.send_nowait(self.standing())
+
+    def _say(self, word: Word, *, force: bool = False) -> None:
+        self._send.send_nowait(Command(word, force=force))

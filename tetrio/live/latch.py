@@ -1,0 +1,134 @@
+"""The latch: the operator's words that no exchange knows, in one small file, so that they survive a restart.
+
+Paused, halted, and an exit that was asked for and may have nothing resting yet. It is the only thing that tetrio stores
+and reads back. Its loss means paused: where the exchange knows earlier orders of ours and the file is gone, nothing new
+is armed until somebody says `resume`. Beside it lies a lock that keeps a second tetrio of this host off the same
+account and symbol. An account that begins anew with each start (the embedded exchange's) has neither.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tetrio.errors import UnsafeError
+
+
+@attrs.frozen(kw_only=True)
+class Words:
+    """What was said and still holds."""
+
+    paused: bool = False
+    halted: bool = False
+    leaving: str = ""
+    """The regime (BASE or QUOTE) that the operator asked to leave; "" when none."""
+    taking: bool = False
+    """`leaving` was asked for by flatten."""
+
+
+def state_directory(setting: str, environ: Mapping[str, str]) -> Path | None:
+    """Where the latch lies: as set; "auto" is systemd's state directory, else the user's; "off" is None."""
+    if setting == "off":
+        return None
+    if setting != "auto":
+        return Path(setting)
+    if given := environ.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    home = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".local/state")  # noqa: PTH111, PTH118 - a home that is not known stays as it is
+    return Path(home) / "tetrio"
+
+
+class Latch:
+    """The words, in memory and (with a directory) in a file."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self.words = Words()
+        self.kept = directory is not None
+        """Whether the words survive a restart."""
+        self.trouble = ""
+        """Why they do not, where they should."""
+        self._directory = directory
+        self._path: Path | None = None
+        self._lock: int | None = None
+
+    @property
+    def found(self) -> bool:
+        """Whether `open` has been called."""
+        return self._path is not None or self._directory is None
+
+    def open(self, where: str, account: str, symbol: str) -> bool:
+        """Lock this account and symbol, and read what was said before; whether there was a file.
+
+        where   the exchange: a venue's name, or the URL of one that has none
+        UnsafeError when another process of this host has the lock. A directory that cannot be used is `trouble`.
+        """
+        if self._directory is None:
+            return True
+        name = f"{symbol}-{hashlib.sha256(f'{where}/{account}/{symbol}'.encode()).hexdigest()[:12]}"
+        self._path = self._directory / f"{name}.json"
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._take_lock(self._directory / f"{name}.lock", symbol)
+            known = json.loads(self._path.read_text("utf-8"))
+            self.words = Words(
+                paused=bool(known["paused"]), halted=bool(known["halted"]),
+                leaving=str(known["leaving"]), taking=bool(known["taking"]),
+            )  # fmt: skip
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            self._fail(error.strerror or str(error))
+            return False
+        except (ValueError, KeyError, TypeError):
+            self._fail("what it holds cannot be read")
+            return False
+        return True
+
+    def set(self, **changes: Any) -> None:
+        """Change the words and write them down; a directory that cannot be written is `trouble`, not an error."""
+        self.words = attrs.evolve(self.words, **changes)
+        if self._path is None:
+            return
+        beside = self._path.with_suffix(".new")
+        try:
+            with beside.open("w", encoding="utf-8") as file:
+                json.dump(attrs.asdict(self.words), file)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self._path)
+            self.kept, self.trouble = True, ""
+        except OSError as error:
+            self._fail(error.strerror or str(error))
+
+    def close(self) -> None:
+        """Give the lock back."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _fail(self, why: str) -> None:
+        self.kept, self.trouble = False, f"{self._path}: {why}: a pause or a halt will not survive a restart"
+
+    def _take_lock(self, path: Path, symbol: str) -> None:
+        if self._lock is not None:
+            return
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 32).decode(errors="replace").strip()
+            os.close(descriptor)
+            raise UnsafeError(
+                f"another tetrio on this host (process {holder or 'unknown'}) trades {symbol} with this account: "
+                "stop it first"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+        self._lock = descriptor
