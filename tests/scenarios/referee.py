@@ -45,9 +45,12 @@ def read(path: Path) -> list[Line]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def judge(lines: Iterable[Line], *, maker: Decimal = Decimal(0)) -> Verdict:
-    """Check every invariant, line by line; AssertionError names the line that broke one."""
-    book = _Book(maker)
+def judge(lines: Iterable[Line], *, maker: Decimal = Decimal(0), takes: bool = False) -> Verdict:
+    """Check every invariant, line by line; AssertionError names the line that broke one.
+
+    takes   the operator said flatten: IOC orders of reason `m` are fine
+    """
+    book = _Book(maker, takes)
     for number, line in enumerate(lines, 1):
         assert line["seq"] == number, f"seq {line['seq']} stands on line {number}"
         assert line["ts"] >= book.ts, f"time runs back at {line}"
@@ -63,8 +66,8 @@ def judge(lines: Iterable[Line], *, maker: Decimal = Decimal(0)) -> Verdict:
 class _Book:
     """What must be true after each line, reckoned from the lines before."""
 
-    def __init__(self, maker: Decimal) -> None:
-        self.maker = maker
+    def __init__(self, maker: Decimal, takes: bool) -> None:
+        self.maker, self.takes = maker, takes
         self.ts = 0
         self.totals: dict[str, Decimal] = {}
         self.told: dict[str, tuple[Decimal, Decimal]] = {}
@@ -86,7 +89,7 @@ class _Book:
         name = line["client_order_id"]
         assert name not in self.seen, f"client order id {name} was used twice"
         self.seen.add(name)
-        assert line["type"] == "LIMIT_MAKER", f"not post-only: {line}"
+        assert line["type"] == "LIMIT_MAKER" or self._may_take(line), f"not post-only: {line}"
         self.open[name] = line
         self.filled[name] = Decimal(0)
         if name.startswith("tt-"):
@@ -94,6 +97,9 @@ class _Book:
             self.most_live = max(self.most_live, live)
             assert live <= 1, f"{live} live orders at {line}"
         self._within_holdings(line)
+
+    def _may_take(self, line: Line) -> bool:
+        return self.takes and line["type"] == "LIMIT" and line["client_order_id"].split("-")[3].endswith("m")
 
     def _within_holdings(self, line: Line) -> None:
         base, quote = self._assets(line)
@@ -105,12 +111,14 @@ class _Book:
 
     def on_fill(self, line: Line) -> None:
         name, qty, price = line["client_order_id"], Decimal(line["last_qty"]), Decimal(line["last_price"])
-        assert line["maker"] is True, f"a taker fill: {line}"
+        assert line["maker"] is True or self._may_take(line), f"a taker fill: {line}"
         assert line["why"], f"a fill without a reason: {line}"
         assert line["trade_id"] not in self.trades, f"trade {line['trade_id']} twice"
         self.trades.add(line["trade_id"])
         order = self.open[name]
-        assert price == Decimal(order["price"]), f"a maker fills at its own price: {line}"
+        limit, sells = Decimal(order["price"]), line["side"] == "SELL"
+        within = price == limit if line["maker"] else price >= limit if sells else price <= limit
+        assert within, f"a maker fills at its own price, a taker within its limit: {line}"
         self.filled[name] += qty
         assert self.filled[name] == Decimal(line["filled"]) <= Decimal(order["qty"]), f"filled beyond its size: {line}"
         base, quote = self._assets(line)
