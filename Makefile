@@ -9,7 +9,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile --quiet 
 	--allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --all-build-deps
 ARGS ?=
 
-.PHONY: help serve test check format bench lock clean
+.PHONY: help serve test check format bench lock clean systemd-test docker-test
 
 help:
 	@echo "make serve    set up and run the bot (ARGS=... for tetrio serve)"
@@ -17,6 +17,8 @@ help:
 	@echo "make check    ruff, mypy"
 	@echo "make format   let ruff format the code"
 	@echo "make bench    measure"
+	@echo "make systemd-test  try the unit under a real systemd, in a machine made from nothing (root)"
+	@echo "make docker-test   build the image and try it in containers (root)"
 	@echo "make lock     resolve the dependencies anew"
 	@echo "make clean    remove what make made"
 
@@ -38,6 +40,12 @@ format: $(VENV)/.stamp-dev
 bench: $(VENV)/.stamp-dev
 	@for bench in $$(ls tests/bench | sed -n 's/^\([a-z][a-z0-9_]*\)\.py$$/\1/p'); do \
 		echo "== $$bench"; $(PY) -m tests.bench.$$bench || exit 1; done
+
+systemd-test:
+	@ops/systemd-test $(ARGS)
+
+docker-test: $(VENV)/.stamp-run
+	@PYTHON=$(PY) ops/docker-test $(ARGS)
 
 lock: $(VENV)/.stamp-dev
 	$(COMPILE) --output-file requirements.lock pyproject.toml

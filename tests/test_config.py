@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tetrio import config
+from tetrio.cli import main
 from tetrio.config import Config, Given, Text
 from tetrio.core.params import GainScale
 from tetrio.errors import ConfigError
@@ -345,3 +348,87 @@ def test_urls_that_may_not_be_used(url: str) -> None:
 def test_this_host_is_told_from_others() -> None:
     assert all(is_loopback(host) for host in ("127.0.0.1", "127.255.255.254", "::1", "localhost", "LOCALHOST"))
     assert not any(is_loopback(host) for host in ("128.0.0.1", "::", "localhost.", "example.com", "2130706433"))
+
+
+# --- config explain --------------------------------------------------------------------------------------------------
+
+
+def explained(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert main(["config", "explain", "--json", *arguments]) == 0
+    said: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return said
+
+
+EVERY = [f"{section}.{field.name}" for section, cls in config.SECTIONS.items() for field in attrs.fields(cls)]
+
+
+@pytest.mark.parametrize("key", EVERY)
+def test_every_setting_is_explained_by_an_example_that_is_accepted(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, key: str
+) -> None:
+    said = explained(capsys, key)
+    path = tmp_path / "example.toml"
+    path.write_text(said["example"])
+    assert [(row.value, row.origin) for row in config.rows(config.read(path)) if row.key == key] == [
+        (said["value"], str(path))
+    ]
+    assert config.read(None, {said["environment"]: said["value"]}).origins[key] == said["environment"]
+    assert said["origin"] == "default"
+    assert said["value"] == said["default"]
+    assert main(["config", "explain", key]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"{key}\n  {said['meaning']}\n")
+
+
+def test_a_settings_range_unit_and_origin_are_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TETRIO__STRATEGY__HARD_STOP", "0.01")
+    said = explained(capsys, "hard_stop")
+    assert said["range"] == "above 0, at most 1"
+    assert said["unit"] == "a fraction, not per cent: 0.005 is 0.5 %"
+    assert (said["value"], said["default"], said["origin"]) == ("0.01", "0.005", "TETRIO__STRATEGY__HARD_STOP")
+    assert explained(capsys, "strategy.hard_stop", "--set", "strategy.hard_stop=0.02")["origin"] == "--set"
+    assert explained(capsys, "exit.chase")["choices"] == ["join", "improve", "touch"]
+    assert explained(capsys, "requote_ms")["unit"] == "milliseconds"
+    assert explained(capsys, "strategy.fee")["type"] == 'a number, or "auto"'
+    assert explained(capsys, "TETRIO__SYMBOL__RESERVE_BASE")["unit"] == "base units"
+    assert "unit" not in explained(capsys, "venue.fund")
+
+
+def test_a_section_lists_its_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(explained(capsys, "risk")["keys"]) == {key for key in EVERY if key.startswith("risk.")}
+    assert main(["config", "explain", "[risk]"]) == 0
+    assert capsys.readouterr().out.startswith("[risk]: guards around everything else.")
+
+
+@pytest.mark.parametrize(
+    ("key", "complaint"),
+    [
+        ("strategy.hard_stpo", "did you mean strategy.hard_stop?"),
+        ("hard_stpo", "did you mean strategy.hard_stop?"),
+        ("stategy", "did you mean strategy?"),
+        ("exit.hard_stop", "say which: strategy.hard_stop"),
+        ("name", "say which: venue.name or symbol.name"),
+        ("zzzzzz", "sections are venue, symbol"),
+    ],
+)
+def test_a_mistyped_key_names_the_nearest(capsys: pytest.CaptureFixture[str], key: str, complaint: str) -> None:
+    assert main(["config", "explain", key]) == 4
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_blank_credential_is_none_and_a_reloads_copy_comes_first(tmp_path: Path) -> None:
+    loaded, runtime = tmp_path / "loaded", tmp_path / "runtime"
+    (runtime / "credentials").mkdir(parents=True)
+    loaded.mkdir()
+    for directory, name, content in (
+        (loaded, "api-key", "x"), (loaded, "ed25519.pem", "x"), (loaded, "telegram", "\n"),
+        (runtime / "credentials", "api-key", "y"), (runtime / "credentials", "ed25519.pem", "\n"),
+    ):  # fmt: skip
+        (directory / name).write_text(content)
+    environ = {"CREDENTIALS_DIRECTORY": str(loaded), "RUNTIME_DIRECTORY": f"{runtime}:/other"}
+    settings = load("venue.name=testnet", "symbol.name=ETHFDUSD", environ=environ)
+    assert settings.telegram.token_file == ""
+    assert settings.account.api_key_file == str(runtime / "credentials" / "api-key")
+    assert settings.account.private_key_file == str(loaded / "ed25519.pem")

@@ -9,7 +9,7 @@ import trio
 from rich.console import Console
 
 from tetrio import panel
-from tetrio.journal import Fact, Journal
+from tetrio.journal import Fact, Journal, describe
 from tetrio.status import LiveOrder, Status
 
 WHY = (
@@ -152,7 +152,7 @@ def test_a_long_value_loses_its_end_and_not_its_name() -> None:
 
 def test_a_fact_is_told_in_words() -> None:
     fields = {"symbol": "X", "price": "3431.89000000", "state": "NEW", "gain": 1 / 3, "balances": {"ETH": "0.10"}}
-    assert panel.describe(Fact(0, "order", fields)) == "NEW @ 3431.89  gain 0.333333 balances 0.1 ETH"
+    assert describe(Fact(0, "order", fields)) == "NEW @ 3431.89  gain 0.333333 balances 0.1 ETH"
 
 
 def test_the_last_line_says_what_was_done() -> None:

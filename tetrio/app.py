@@ -12,6 +12,7 @@ first and the exchange after it, so that the bot can say goodbye.
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -24,13 +25,15 @@ import attrs
 import trio
 
 from tetrio import keys, log
+from tetrio.beside import Beside, Surroundings
 from tetrio.config import Config, parse_funds
 from tetrio.core.money import floor_units
-from tetrio.errors import ConfigError
+from tetrio.errors import ConfigError, TetrioError, leaves
 from tetrio.journal import FileSink, Journal, PatientSink, Sink, StreamSink
 from tetrio.live.bot import Bot, Setup
 from tetrio.live.watchdog import Patience
 from tetrio.net import clock, entropy, simnet, virtual
+from tetrio.net.signals import heed
 from tetrio.sim.audit import open_audit
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig, Urls
 from tetrio.sim.tape import Market, open_market
@@ -39,6 +42,8 @@ from tetrio.wire.sign import Signer
 
 LEAD_S = 1.0  # of market time before a recorded market's first frame: time to connect, so that dates agree
 STATUS_EVERY_S = 1.0
+FAREWELL_S = 3.0  # for the message that says why there is no going on
+LAST_WORDS_S = 0.4  # for messages about the stop; with the goodbye's 4.5 s, within the 5 s of a stop
 SHOW_EVERY_S = 0.1  # of the watcher's time, however fast the run's is
 KLINES_BEAT_S = 4.0
 """How often kline_1s is told where four points a minute are all there is and only virtual time passes: often enough for
@@ -57,29 +62,21 @@ class Options:
     exit_at_end: bool = False
     status_path: Path | None = None
     panel: bool = False
+    around: Surroundings = attrs.field(factory=Surroundings)
 
 
-def serve(
-    config: Config,
-    *,
-    journal_path: Path | None = None,
-    audit_path: Path | None = None,
-    exit_at_end: bool = False,
-    status_path: Path | None = None,
-    panel: bool = False,
-) -> int:
+def serve(config: Config, options: Options) -> int:
     """Run until stopped; the exit code: 0 when nothing of ours is left behind against `on_stop`, else 1.
 
     In virtual time a market's end is the end: there is nothing to wait for on a clock that jumps.
     """
-    options = Options(
-        journal_path=journal_path, audit_path=audit_path, exit_at_end=exit_at_end or config.virtual,
-        status_path=status_path, panel=panel and not config.virtual,
-    )  # fmt: skip
+    if config.virtual:
+        options = attrs.evolve(options, exit_at_end=True, panel=False)
     if config.venue.name == "paper" and config.embedded:
         raise ConfigError("venue paper relays Binance's live streams, which is not part of this version yet: use sim")
     market = _open_market(config) if config.embedded else None
-    with open_audit(audit_path) as audit:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold the private key
+    with open_audit(options.audit_path) as audit:
         run = _Run(config, options, market, audit)
         if config.virtual:
             return virtual.run(run.in_simnet, config.venue.seed)
@@ -107,34 +104,52 @@ class _Run:
         """Build, run, stop in order."""
         clock.set_rate(self.config.venue.speed or 1.0)
         now = self._clock()
-        sinks: list[Sink] = [FileSink(self.options.journal_path)] if self.options.journal_path else []
-        if not self.options.panel:
-            stderr = StreamSink(sys.stderr)
-            sinks.append(stderr if self.config.virtual else PatientSink(stderr))
-        journal = Journal(sinks, now.now_ns)
-        log.setup(journal.remark)
-        self.status.facts = journal.recent
+        journal = Journal(self._sinks(), now.now_ns)
+        undo = log.setup(journal.remark, level=self.config.log.level)
+        self.status.facts, self.status.began_ns = journal.recent, now.now_ns()
         try:
-            async with self._exchange(now, journal) as (urls, api_key, signer):
-                setup = self._setup(urls, api_key, signer)
-                self.bot = Bot(setup, clock=now, journal=journal, status=self.status, rng=entropy.rng("backoff"))
-                journal.write("start", **self._described())
-                clean = await self._until_stopped(now)
-                journal.write("stop", state="done", clean=clean)
-                return 0 if clean else 1
+            with heed(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+                return await self._run(now, journal, signals)
         finally:
+            undo()
             journal.close()
 
-    async def _until_stopped(self, now: clock.Clock) -> bool:
+    def _sinks(self) -> list[Sink]:
+        """The journal's file and standard error; each behind a thread of its own where time is real."""
+        params, direct = self.config.log, list[FileSink | StreamSink]()
+        if self.options.journal_path:
+            direct.append(FileSink(self.options.journal_path))
+        if not self.options.panel:
+            direct.append(StreamSink(sys.stderr, style=params.format))
+        return list(direct) if self.config.virtual else [PatientSink(sink, params.queue) for sink in direct]
+
+    async def _run(self, now: clock.Clock, journal: Journal, signals: AsyncIterator[int]) -> int:
+        async with self._exchange(now, journal) as (urls, api_key, signer):
+            setup = self._setup(urls, api_key, signer)
+            self.bot = Bot(setup, clock=now, journal=journal, status=self.status, rng=entropy.rng("backoff"))
+            journal.write("start", **self._described())
+            clean = await self._until_stopped(now, signals)
+            return 0 if clean else 1
+
+    async def _until_stopped(self, now: clock.Clock, signals: AsyncIterator[int]) -> bool:
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._heed_signals)
+            nursery.start_soon(self._heed, signals)
+            beside = Beside(self.config, self.options.around, self.bot)
             if not self.config.virtual:
+                await nursery.start(beside.run)
                 nursery.start_soon(self._follow_clock, now)
             if self.options.panel:
                 await self._show_panel(nursery)
             if self.options.status_path and not self.config.virtual:
                 nursery.start_soon(self._keep_status, self.options.status_path)
-            clean = await self.bot.run()
+            try:
+                clean = await self.bot.run()
+            except Exception as error:
+                self.bot.journal.write("stop", state="failed", why="; ".join(str(each) for each in leaves(error)))
+                await beside.part(FAREWELL_S)
+                raise
+            self.bot.journal.write("stop", state="done", clean=clean)
+            await beside.part(LAST_WORDS_S)
             nursery.cancel_scope.cancel()
         if self.options.status_path:
             write_status(self.status, self.options.status_path)
@@ -158,6 +173,7 @@ class _Run:
             yield Urls(ends.rest, ends.ws_api, ends.stream, ends.sbe_stream), found.api_key.reveal(), found.signer
             return
         signer = Signer.generate(entropy.token_bytes(32))
+        log.conceal(signer.private_pem())
         exchange = Exchange(
             ExchangeConfig(
                 market=self.market,
@@ -193,6 +209,9 @@ class _Run:
             reserve_quote=config.symbol.reserve_quote,
             max_notional=config.symbol.max_notional,
             jumpstart=config.account.reconcile == "jumpstart",
+            check_rights=self.market is None,
+            where=config.venue.ws_api or config.venue.name,
+            state=None if self.market else self.options.around.state,
             patience=Patience(connect_deadline_s=clock.machine_s(config.venue.connect_deadline_s)),
             show_every_s=SHOW_EVERY_S * (config.venue.speed or MAX_SPEED),
         )
@@ -217,12 +236,32 @@ class _Run:
             self.bot.stop.set()
 
     # -- tasks ----------------------------------------------------------------------------------------------------
-    async def _heed_signals(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """SIGTERM and SIGINT: stop in order."""
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            task_status.started()
-            async for _ in signals:
-                self.bot.stop.set()
+    async def _heed(self, signals: AsyncIterator[int]) -> None:
+        """SIGTERM and SIGINT: stop in order. SIGHUP: read the keys anew."""
+        async with trio.open_nursery() as nursery:
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    nursery.start_soon(self._reload)
+                else:
+                    self.bot.stop.set()
+
+    async def _reload(self) -> None:
+        """Log on with the keys as their files have them now; the old ones stay where the new ones are no good."""
+        around, journal = self.options.around, self.bot.journal
+        around.notifier.reloading()
+        try:
+            if self.market is not None or around.reread is None:
+                journal.write("reload", state="nothing", why="the embedded exchange's key is made by each start")
+                return
+            account = around.reread().account
+            found = keys.read(account.api_key_file, account.private_key_file)
+            await self.bot.renew(found.api_key.reveal(), found.signer)
+            journal.write("reload", state="done", what="keys")
+        except* (TetrioError, OSError) as group:
+            why = "; ".join(str(error) for error in leaves(group))
+            journal.write("reload", state="refused", why=f"{why}; the keys of before stay in use")
+        finally:
+            around.notifier.reloaded()
 
     async def _follow_clock(self, now: clock.Clock) -> None:
         while True:

@@ -273,6 +273,11 @@ def _check_urls(config: Config) -> None:
                 check_url(url, schemes)
             except ValueError as error:
                 raise ConfigError(f"venue.{name} = {url} ({config.origins[f'venue.{name}']}): {error}") from None
+    try:
+        check_url(config.telegram.url, ("https", "http"))
+    except ValueError as error:
+        origin = config.origins["telegram.url"]
+        raise ConfigError(f"telegram.url = {config.telegram.url} ({origin}): {error}") from None
     if venue.name == "sim" and config.embedded and (venue.rest or venue.ws_api or venue.stream):
         raise ConfigError(
             "venue.rest, venue.ws_api and venue.stream aim the bot at another exchange together: give all three"
@@ -318,17 +323,29 @@ def _aim(config: Config) -> str:
 
 
 def _with_credentials(config: Config, environ: Mapping[str, str]) -> Config:
-    """Key files that were not configured, from where systemd puts credentials."""
-    directory = environ.get("CREDENTIALS_DIRECTORY")
-    if not directory:
+    """Key files that were not configured, from where systemd puts credentials; fresh copies of a reload come first."""
+    runtime, loaded = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0], environ.get("CREDENTIALS_DIRECTORY")
+    if not loaded:
         return config
+    directories = [Path(runtime) / "credentials", Path(loaded)] if runtime else [Path(loaded)]
     origins, changed = dict(config.origins), dict[str, Any]()
     for section, name, file in CREDENTIALS:
-        path, record = Path(directory) / file, changed.get(section, getattr(config, section))
-        if not getattr(record, name) and path.exists():
+        record = changed.get(section, getattr(config, section))
+        path = next((each for directory in directories if _holds_something(each := directory / file)), None)
+        if not getattr(record, name) and path is not None:
             changed[section] = attrs.evolve(record, **{name: str(path)})
             origins[f"{section}.{name}"] = "systemd credential"
     return attrs.evolve(config, **changed, origins=origins)
+
+
+def _holds_something(path: Path) -> bool:
+    """Whether a credential is there; a blank one is none, since a unit cannot leave one out."""
+    try:
+        return bool(path.read_bytes().strip())
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # whoever reads it says what is wrong with it
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

@@ -17,6 +17,17 @@ TetrioError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group, however deep; the error itself when it is none."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from leaves(each)
+    else:
+        yield error
+
 
 class TetrioError(Exception):
     """Root of the tree; its message is meant for a person."""

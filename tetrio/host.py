@@ -10,7 +10,7 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -23,10 +23,12 @@ from tetrio.errors import ConfigError
 from tetrio.journal import Journal, PatientSink, StreamSink
 from tetrio.log import Secret
 from tetrio.net.clock import WallClock
+from tetrio.net.signals import heed
 from tetrio.sim import tape
 from tetrio.sim.audit import open_audit
 from tetrio.sim.auth import HmacSecret
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
+from tetrio.sim.sapi import KeyRights, parse_rights
 from tetrio.venue import is_loopback
 from tetrio.wire.sign import Verifier
 
@@ -43,6 +45,8 @@ class Settings:
     assets: tuple[str, str] | None
     funds: Mapping[str, str]
     keys: Mapping[str, Verifier | HmacSecret]
+    rights: Mapping[str, KeyRights] | None
+    """What apiRestrictions says, by API key; None: it is not served."""
     audit: Path | None
     speed: float
     seed: int
@@ -55,11 +59,12 @@ class Settings:
 def run(settings: Settings) -> int:
     """Serve until a signal; the exit code. ConfigError, MarketError: it could not begin."""
     clock = WallClock()
-    notes = Journal([PatientSink(StreamSink(sys.stderr))], clock.now_ns)
-    log.setup(notes.remark)
+    notes = Journal([PatientSink(StreamSink(sys.stderr, style="auto"))], clock.now_ns)
+    undo = log.setup(notes.remark)
     try:
         _run(settings, clock)
     finally:
+        undo()
         notes.close()  # what was said last is written, and the writing thread ends
     return 0
 
@@ -71,6 +76,7 @@ def _run(settings: Settings, clock: WallClock) -> None:
             ExchangeConfig(
                 market=market,
                 keys=settings.keys,
+                rights=settings.rights,
                 funds=settings.funds,
                 clocks=Clocks(clock.now_ns, joined=False, speed=settings.speed),
                 fills=settings.fills,
@@ -90,7 +96,7 @@ def _run(settings: Settings, clock: WallClock) -> None:
 
 async def _serve(exchange: Exchange) -> None:
     """Run the exchange until SIGTERM or SIGINT; whoever stops reading our output ends it too."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with heed(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             urls = await nursery.start(exchange.run)
             _say(rest=urls.rest, ws_api=urls.ws_api, stream=urls.stream, sbe=urls.sbe)
@@ -169,6 +175,22 @@ def read_keys(public: Sequence[str], secret: Sequence[str]) -> dict[str, Verifie
             raise ConfigError("--secret: the same API key was given with --key")
         keys[name] = HmacSecret(Secret(value))
     return keys
+
+
+def read_rights(given: Sequence[str], keys: Collection[str]) -> dict[str, KeyRights] | None:
+    """--key-rights APIKEY=WORD,…, or `none` for an exchange that does not tell; ConfigError on anything else."""
+    if "none" in given:
+        return None
+    rights: dict[str, KeyRights] = {}
+    for each in given:
+        name, equals, words = each.partition("=")
+        if not equals or name not in keys:
+            raise ConfigError(f"--key-rights {each}: write APIKEY=WORD,… with an API key given by --key or --secret")
+        try:
+            rights[name] = parse_rights(words)
+        except ValueError as error:
+            raise ConfigError(f"--key-rights {each}: {error}") from None
+    return rights
 
 
 def _text_of(path: Path) -> str:

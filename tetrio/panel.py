@@ -8,7 +8,6 @@ costs frames of the panel and nothing else, and an error of the panel's ends the
 from __future__ import annotations
 
 import logging
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tetrio.journal import Fact
+from tetrio.journal import Fact, describe, short, time_of
 from tetrio.status import Status
 
 PERIOD_S = 0.25
@@ -41,7 +40,6 @@ _KIND_STYLE = {
     "log": "dim",
 }
 
-_AMOUNT = re.compile(r"-?\d+\.\d+")
 
 logger = logging.getLogger(__name__)
 
@@ -86,17 +84,6 @@ def farewell(status: Status) -> str:
     held = ", ".join(f"{amount} {asset}" for asset, amount in _balances(status)) or "not known"
     done = _exits(status) or "none"
     return f"tetrio {status.venue} {status.symbol}: exits: {done}; frames: {status.frames:,}; holdings: {held}"
-
-
-def describe(fact: Fact) -> str:
-    """A fact in words, on one line: what became of what first, then the numbers."""
-    fields = {name: _short(value) for name, value in fact.fields.items() if name != "symbol"}
-    words = [fields.pop(name) for name in ("name", "level", "state", "side", "qty") if name in fields]
-    if "price" in fields:
-        words.append(f"@ {fields.pop('price')}")
-    said = [fields.pop(name) for name in ("text", "why") if name in fields]
-    rest = [f"{name} {value}" for name, value in fields.items()]
-    return "  ".join(filter(None, (" ".join(words), " ".join(said), " ".join(rest))))
 
 
 # --- the parts -------------------------------------------------------------------------------------------------------
@@ -167,7 +154,7 @@ def _exit(status: Status) -> Group:
         age_s = max(0, status.market_ns - order.placed_ns) / 1e9
         live = Text.assemble(
             (order.side, "green" if order.side == "BUY" else "red"),
-            f" {order.qty} @ {_short(order.price)}",
+            f" {order.qty} @ {short(order.price)}",
             ("  filled ", "dim"),
             order.filled,
             (f"  {age_s:,.1f} s  {order.client_order_id}", "dim"),
@@ -197,7 +184,7 @@ class _Facts:
         kind_width = max((len(fact.kind) for fact in shown), default=0)
         lines = [
             _line(
-                (f"{_time(fact.ts)} ", "dim"),
+                (f"{time_of(fact.ts)} ", "dim"),
                 (f"{fact.kind:{kind_width}} ", _KIND_STYLE.get(fact.kind, "cyan")),
                 describe(fact),
             )
@@ -272,22 +259,8 @@ def _percent(fraction: float | None) -> str:
     return "–" if fraction is None else f"{fraction * 100:.3f} %"
 
 
-def _short(value: object) -> str:
-    """`value` for a line that is read at a glance: six digits of a ratio, no trailing zeros of an amount."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, dict):
-        return " ".join(f"{_short(each)} {name}" for name, each in value.items())
-    text = str(value)
-    return text.rstrip("0").rstrip(".") if _AMOUNT.fullmatch(text) else text
-
-
 def _date(at_ns: int) -> str:
     return datetime.fromtimestamp(at_ns // 10**9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if at_ns else "–"
-
-
-def _time(at_ns: int) -> str:
-    return datetime.fromtimestamp(at_ns / 1e9, UTC).strftime("%H:%M:%S.%f")[:-3]
 
 
 # --- the screen ------------------------------------------------------------------------------------------------------

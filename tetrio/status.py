@@ -12,6 +12,7 @@ from decimal import Decimal
 import attrs
 
 from tetrio.journal import Fact, plain
+from tetrio.log import redact
 
 PHASES = ("connecting", "syncing", "ready", "stopping")
 
@@ -102,7 +103,7 @@ class Status:
 
     phase: str = "connecting"
     """One of PHASES."""
-    detail: str = ""
+    detail: str = attrs.field(default="", on_setattr=lambda record, field, text: redact(text))
     """What is being done in this phase, or why it has to be done again."""
     epoch: int = 0
 
@@ -163,6 +164,11 @@ class Status:
     orders_today: int = 0
     refused: int = 0
     """Orders refused, post-only rejections included."""
+
+    messages_sent: int = 0
+    """Messages that Telegram took, edits included, since the start."""
+    messages_dropped: int = 0
+    """Messages to Telegram that were given up, since the start."""
 
     facts: deque[Fact] = attrs.field(factory=deque)
     """The journal's latest: pass `journal.recent`."""

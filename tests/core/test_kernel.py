@@ -25,6 +25,7 @@ BASE = Holdings(base=100, quote=0)
 QUOTE = Holdings(base=0, quote=1_000_000)
 DUST = Holdings(base=2, quote=40_000)
 EXIT = Command(Word.EXIT)
+FLATTEN = Command(Word.FLATTEN)
 
 
 def quote(bid: int) -> Quote:
@@ -330,6 +331,38 @@ def test_a_pause_arms_nothing_new_and_lets_an_armed_exit_go_on() -> None:
     assert after(resumed, quote(9_700)).hard_stop
     going, _ = kernel.on_command(armed_base(), Command(Word.PAUSE))
     assert kernel.want(after(going, quote(9_700))) == Want(Side.SELL, Reason.TAKE_PROFIT, 1)
+
+
+def test_a_flatten_arms_and_takes_until_the_regime_changes() -> None:
+    state, decisions = kernel.on_command(after(begin(BASE), quote(10_000)), FLATTEN)
+    assert kinds(decisions) == [("armed", "m")]
+    assert kernel.want(state) == Want(Side.SELL, Reason.MANUAL, 1, take=True)
+    assert kernel.view(state).taking
+    state = after(kernel.on_holdings(state, QUOTE), quote(10_000))
+    assert (state.taking, kernel.want(state)) == (False, None)
+
+
+def test_a_flatten_makes_an_armed_exit_take_and_a_disarm_ends_it() -> None:
+    manual, _ = kernel.on_command(armed_base(), EXIT)
+    taking, _ = kernel.on_command(manual, FLATTEN)
+    assert kernel.want(taking) == Want(Side.SELL, Reason.MANUAL, 1, take=True)
+    ended, _ = kernel.on_command(taking, Command(Word.DISARM))
+    assert (ended.taking, kernel.want(ended)) == (False, None)
+
+
+def test_a_flatten_outranks_a_hard_stop_and_gives_way_to_it_again() -> None:
+    stopped = after(begin(BASE), quote(10_000), quote(9_700))
+    taking, _ = kernel.on_command(stopped, FLATTEN)
+    assert kernel.want(taking) == Want(Side.SELL, Reason.MANUAL, 1, take=True)
+    back, _ = kernel.on_command(taking, Command(Word.DISARM))
+    assert kernel.want(back) == Want(Side.SELL, Reason.HARD_STOP, 1)
+
+
+@pytest.mark.parametrize("holdings", [DUST, None])
+def test_a_flatten_with_nothing_to_sell_does_nothing(holdings: Holdings | None) -> None:
+    state = after(begin(DUST), quote(10_000)) if holdings else begin(BASE)
+    state, decisions = kernel.on_command(state, FLATTEN)
+    assert (decisions, state.taking, state.armed) == ([], False, False)
 
 
 def test_an_exit_takes_over_an_armed_take_profit_within_its_episode() -> None:

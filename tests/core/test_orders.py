@@ -25,6 +25,7 @@ from tetrio.core.orders import (
     Sight,
     Wait,
     account_tag,
+    bound_ticks,
     event_of,
     plan,
     remnant,
@@ -177,6 +178,39 @@ class TestRequoting:
     def test_cancels_what_is_not_wanted(self) -> None:
         assert isinstance(decide(live=order(), want=None), Cancel)
         assert isinstance(decide(live=order(), want=BUY), Cancel)
+
+
+class TestTaking:
+    TAKE = attrs.evolve(SELL, reason=Reason.MANUAL, take=True)
+
+    def test_sells_within_the_bound_rounded_to_our_side(self) -> None:
+        assert decide(want=self.TAKE) == Place(Side.SELL, "m", 3, 258_700, 10_000, take=True)
+        assert bound_ticks(Side.SELL, Quote(999, 1001), 50) == 995  # 994.005 would be below the bound
+        assert bound_ticks(Side.BUY, Quote(999, 1001), 50) == 1006  # 1006.005 would be above it
+        assert bound_ticks(Side.SELL, Quote(1, 2), 10_000) == 1
+
+    def test_buys_what_the_quote_pays_for_at_the_bound(self) -> None:
+        want = attrs.evolve(BUY, take=True)
+        price = 261_310
+        assert decide(want=want, quote_tick_lots=price * 10_000 + 5) == Place(
+            Side.BUY, "t", 4, price, 10_000, take=True
+        )
+
+    def test_replaces_what_rests_at_once(self) -> None:
+        live = order()
+        said = decide(want=self.TAKE, live=live, last_sent_ns=100 * SECOND)
+        assert said == Replace(live, Place(Side.SELL, "m", 3, 258_700, 10_000, take=True), only_if_new=False)
+        assert isinstance(decide(want=self.TAKE, live=order(filled_lots=5), reserved=True), Cancel)
+
+    def test_takes_what_is_left_a_second_later(self) -> None:
+        said = decide(want=self.TAKE, last_taken_ns=100 * SECOND - 1)
+        assert said == Wait("took what was there a moment ago", 101 * SECOND - 1)
+        assert isinstance(decide(want=self.TAKE, last_taken_ns=99 * SECOND), Place)
+
+    def test_needs_a_book_and_enough_to_sell(self) -> None:
+        assert isinstance(decide(want=self.TAKE, quote=None), Wait)
+        assert isinstance(decide(want=self.TAKE, base_lots=10), Wait)
+        assert decide(want=self.TAKE, not_before_ns=200 * SECOND, why_not="x") == Wait("x", 200 * SECOND)
 
 
 class TestRemnants:

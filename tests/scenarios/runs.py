@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.paths import SHARED
 
+HOME = Path(tempfile.mkdtemp(prefix="tetrio-tests-"))
+"""Where the bots of one run of the tests keep the operator's words and their sockets."""
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 ROOT = Path(__file__).resolve().parents[2]
 REPLAY = ROOT / "config" / "replay.toml"
 CAPTURES = sorted((SHARED / "data" / "capture").glob("*.gz"))
@@ -26,16 +32,23 @@ def tetrio(
     return subprocess.run(
         [sys.executable, "-m", "tetrio", *map(str, arguments)],
         capture_output=True, text=True, timeout=within_s, check=False, cwd=ROOT,
-        env={**os.environ, **(environment or {})},
+        env=surroundings(environment),
     )  # fmt: skip
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
+def start(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
     """Start a command, with its output on pipes."""
     return subprocess.Popen(
         [sys.executable, "-m", "tetrio", *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=surroundings(environment),
     )  # fmt: skip
+
+
+def surroundings(environment: dict[str, str] | None = None) -> dict[str, str]:
+    """This environment, with directories of the tests' own for what a bot keeps."""
+    return {
+        **os.environ, "XDG_STATE_HOME": str(HOME), "TETRIO__CONTROL__SOCKET": "off", **(environment or {}),
+    }  # fmt: skip
 
 
 def facts(text: str) -> list[dict[str, Any]]:

@@ -203,7 +203,7 @@ async def _run(
         setup = Setup(
             rest=urls.rest, ws_api=urls.ws_api, stream=urls.stream, symbol=market.symbol, api_key=KEY, signer=signer,
             strategy=given.strategy, exit=given.exit, risk=given.risk, jumpstart=given.account.reconcile == "jumpstart",
-            state=state,
+            state=state, check_rights=False,
         )  # fmt: skip
         told = Journal([StreamSink(journal)], now.now_ns)
         fault.bot = Bot(setup, clock=now, journal=told, status=Status(), rng=random.Random(1))
@@ -243,8 +243,8 @@ def tampering(fault: Fault, nursery: trio.Nursery) -> Iterator[None]:
         yield
 
 
-def cut_market(directory: Path) -> Path:
-    """The first half minute of a capture."""
+def cut_market(directory: Path, frames: int = FRAMES) -> Path:
+    """The first of a capture: half a minute of it, unless told."""
     path = directory / "ethusdt.txt"
-    path.write_text("".join(raw_lines(CAPTURES[0], FRAMES)))
+    path.write_text("".join(raw_lines(CAPTURES[0], frames)))
     return path

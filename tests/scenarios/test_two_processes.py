@@ -138,7 +138,8 @@ def test_an_exit_left_by_one_process_is_taken_over_by_the_next(venue: Callable[.
 
 def test_a_second_instance_stops_both_from_doubling(venue: Callable[..., Venue]) -> None:
     exchange = venue()
-    bots = [exchange.trade() for _ in range(2)]
+    homes = [exchange.keys / name for name in ("one host", "another host")]
+    bots = [exchange.trade("--set", f"control.state={home}") for home in homes]
     deadline = time.monotonic() + 30
     while all(bot.poll() is None for bot in bots) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -147,3 +148,70 @@ def test_a_second_instance_stops_both_from_doubling(venue: Callable[..., Venue])
     told = [bot.communicate(timeout=15)[1] for bot in bots]
     assert 6 in [bot.returncode for bot in bots]
     assert any("second tetrio" in text for text in told)
+
+
+def test_two_of_one_host_do_not_trade_the_same_account_and_symbol(venue: Callable[..., Venue]) -> None:
+    exchange = venue()
+    first = exchange.trade()
+    wait_for(exchange.audit, traded)
+    second = exchange.trade()
+    _, told = second.communicate(timeout=15)
+    assert second.returncode == 6
+    assert f"(process {first.pid}) trades ETHUSDT with this account" in told
+    assert first.poll() is None
+    first.send_signal(signal.SIGTERM)
+    _, told = first.communicate(timeout=15)
+    assert first.returncode == 0, told
+
+
+def test_a_bot_whose_latch_is_gone_is_paused_until_resume(venue: Callable[..., Venue]) -> None:
+    exchange = venue()
+    first = exchange.trade("--set", f"control.state={exchange.keys / 'old'}", "--set", "exit.on_stop=leave")
+    wait_for(exchange.audit, traded)
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=15)
+    status = exchange.keys / "status"
+    second = exchange.trade("--set", f"control.state={exchange.keys / 'new'}", "--status-file", status)
+    wait_for(status, lambda told: bool(told) and told[0]["paused"])
+    second.send_signal(signal.SIGTERM)
+    _, told = second.communicate(timeout=15)
+    assert second.returncode == 0, told
+    assert any("the latch file is gone" in fact.get("why", "") for fact in facts(told))
+
+
+@pytest.mark.parametrize(("right", "what"), [("withdraw", "withdraw"), ("universal-transfer", "universal transfers")])
+def test_a_key_that_may_do_more_than_trade_is_refused_before_anything_is_sent(
+    venue: Callable[..., Venue], right: str, what: str
+) -> None:
+    exchange = venue("--key-rights", f"somebody={right}")
+    bot = exchange.trade()
+    _, told = bot.communicate(timeout=15)
+    assert bot.returncode == 6, told
+    assert what in told.splitlines()[-1]
+    assert exchange.end() == 0
+    assert not [line for line in read(exchange.audit) if line["ev"] in ("accept", "reject", "cancel")]
+
+
+def test_a_reload_goes_on_with_the_new_key_and_a_bad_one_changes_nothing(venue: Callable[..., Venue]) -> None:
+    exchange = venue()
+    bot = exchange.trade()
+    wait_for(exchange.audit, traded)
+    (exchange.keys / "name").write_text("nobody\n")
+    bot.send_signal(signal.SIGHUP)
+    assert bot.stderr is not None
+    refused = next(line for line in bot.stderr if '"kind":"reload"' in line)
+    assert "the keys of before stay in use" in refused
+    (exchange.keys / "name").write_text("somebody\n")
+    logons = sum(line["ev"] == "logon" for line in read(exchange.audit))
+    bot.send_signal(signal.SIGHUP)
+    done = next(line for line in bot.stderr if '"kind":"reload"' in line)
+    assert json.loads(done)["state"] == "done"
+    wait_for(exchange.audit, lambda lines: sum(line["ev"] == "logon" for line in lines) >= logons + 2)
+    fills = sum(line["ev"] == "fill" for line in read(exchange.audit))
+    wait_for(exchange.audit, lambda lines: sum(line["ev"] == "fill" for line in lines) > fills)
+    bot.send_signal(signal.SIGTERM)
+    _, told = bot.communicate(timeout=15)
+    assert bot.returncode == 0, told
+    assert exchange.end() == 0
+    verdict = judge(read(exchange.audit))
+    assert (verdict.most_live, verdict.left_open) == (1, [])

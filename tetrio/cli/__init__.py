@@ -14,17 +14,18 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from tetrio.cli import run, setup, study
-from tetrio.cli.common import USAGE, Parser, complain
-from tetrio.errors import TetrioError
+from tetrio.cli import machine, operate, run, setup, study
+from tetrio.cli.common import USAGE, Parser, complain, hold_streams
+from tetrio.errors import TetrioError, leaves
 
-__all__ = ["leaves", "main"]
+__all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code of the process."""
+    hold_streams()
     parser = _parser()
     options = parser.parse_args(arguments)
     if not hasattr(options, "run"):
@@ -47,19 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(error, debug=options.debug)
 
 
-def leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors in a group, however deep; the error itself when it is none."""
-    if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from leaves(each)
-    else:
-        yield error
-
-
 def _report(error: BaseException, *, debug: bool) -> int:
     """Say what went wrong in one line; the exit code. A group counts as its member only when it holds one kind."""
+    from tetrio.log import redact
+
     if debug:
-        traceback.print_exception(error)
+        print(redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     kinds = {type(each): each for each in leaves(error)}
     if len(kinds) == 1:
         (only,) = kinds.values()
@@ -69,10 +63,8 @@ def _report(error: BaseException, *, debug: bool) -> int:
         if isinstance(only, KeyboardInterrupt):
             complain("interrupted")
             return 1
-    from tetrio.log import one_line, redact
-
     what = "; ".join(f"{kind.__name__}: {each}" for kind, each in kinds.items())
-    complain(one_line(redact(what)) + ("" if debug else " (--debug shows where)"))
+    complain(what + ("" if debug else " (--debug shows where)"))
     return 1
 
 
@@ -82,6 +74,6 @@ def _parser() -> Parser:
     )
     parser.set_defaults(debug=False)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
-    for room in (run, study, setup):
+    for room in (run, operate, machine, study, setup):
         room.add(commands)
     return parser

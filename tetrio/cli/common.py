@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -73,9 +74,20 @@ def print_json(**fields: object) -> None:
     print(json.dumps(fields, ensure_ascii=False), flush=True)
 
 
+def hold_streams() -> None:
+    """Put the null device where a standard stream was closed: a file opened later must not get what is said there."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
 def complain(text: str) -> None:
-    """One line on standard error."""
+    """One line on standard error, without secrets: it may quote what an exchange has said."""
+    from tetrio.log import one_line, redact
+
     try:
-        print(f"tetrio: {text}", file=sys.stderr, flush=True)
+        print(f"tetrio: {one_line(redact(text))}", file=sys.stderr, flush=True)
     except OSError:  # standard error is gone too: the exit code has to do
         return

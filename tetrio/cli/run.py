@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +16,7 @@ from tetrio.errors import ConfigError
 
 if TYPE_CHECKING:
     from tetrio import config
+    from tetrio.beside import Surroundings
     from tetrio.cli.common import Commands
 
 
@@ -47,16 +51,48 @@ def _serve(options: argparse.Namespace) -> int:
         settings = config.load(options.config, os.environ, given)
     config.check_live(settings)
     _check_files(options, settings)
-    from tetrio import app
+    with _heeded_later():
+        from tetrio import app
 
-    return app.serve(
-        settings,
-        journal_path=options.journal,
-        audit_path=options.audit,
-        exit_at_end=options.exit_at_end,
-        status_path=options.status_file,
-        panel=_panel_wanted(options),
+        return app.serve(
+            settings,
+            app.Options(
+                journal_path=options.journal,
+                audit_path=options.audit,
+                exit_at_end=options.exit_at_end,
+                status_path=options.status_file,
+                panel=_panel_wanted(options),
+                around=_surroundings(options, settings, given),
+            ),
+        )
+
+
+def _surroundings(options: argparse.Namespace, settings: config.Config, given: list[config.Given]) -> Surroundings:
+    """What the environment says of the process; in virtual time nothing of it is looked at."""
+    from tetrio import config
+    from tetrio.beside import Surroundings
+    from tetrio.control import socket_path
+    from tetrio.live.latch import state_directory
+    from tetrio.systemd import Notifier, watchdog_usec
+
+    return Surroundings(
+        control=socket_path(settings.control, os.environ),
+        control_named=settings.control.socket != "auto",
+        state=state_directory(settings.control.state, os.environ),
+        notifier=Notifier(os.environ.get("NOTIFY_SOCKET", "")),
+        watchdog_usec=watchdog_usec(os.environ, os.getpid()),
+        reread=lambda: config.load(options.config, os.environ, given),
     )
+
+
+@contextmanager
+def _heeded_later() -> Iterator[None]:
+    """Hold SIGTERM until `net.signals` heeds it: as a container's first process we would lose it otherwise."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _check_files(options: argparse.Namespace, settings: config.Config) -> None:
@@ -91,6 +127,14 @@ def _add_exchange(commands: Commands) -> None:
     add("--fund", action="append", default=[], metavar="ASSET=AMOUNT", help="an opening balance; repeatable")
     add("--key", action="append", default=[], metavar="APIKEY=PUBLIC.pem", help="an Ed25519 client; repeatable")
     add("--secret", action="append", default=[], metavar="APIKEY=SECRET", help="an HMAC client (REST); repeatable")
+    add(
+        "--key-rights",
+        action="append",
+        default=[],
+        metavar="APIKEY=WORD,…",
+        help="what apiRestrictions says of a key: withdraw, internal-transfer, universal-transfer, no-ip, no-spot "
+        "(default: spot trading from listed addresses, nothing else); none: it is not served, as on the testnet",
+    )
     add("--audit", type=Path, metavar="FILE", help="the exchange's own record, JSON lines")
     add("--speed", default="1", metavar="N", help="market seconds in one second")
     add("--seed", default="1", metavar="N", help="what the synthetic market and ids are drawn from")
@@ -108,6 +152,11 @@ def _exchange(options: argparse.Namespace) -> int:
         raise Usage("exchange --market binance: not part of this version yet; give a recorded FILE, or synthetic")
     if options.fault:
         raise Usage("exchange --fault: not part of this version yet")
+    with _heeded_later():
+        return _host(options)
+
+
+def _host(options: argparse.Namespace) -> int:
     from tetrio import host
     from tetrio.config import Given, Text, structure_one
 
@@ -120,6 +169,7 @@ def _exchange(options: argparse.Namespace) -> int:
         for name in ("speed", "seed", "fills")
     }
     maker, taker = host.parse_fees(options.fee)
+    keys = host.read_keys(options.key, options.secret)
     return host.run(
         host.Settings(
             host=address,
@@ -128,7 +178,8 @@ def _exchange(options: argparse.Namespace) -> int:
             symbol=options.symbol,
             assets=host.parse_assets(options.assets) if options.assets else None,
             funds=host.parse_all_funds(options.fund),
-            keys=host.read_keys(options.key, options.secret),
+            keys=keys,
+            rights=host.read_rights(options.key_rights, keys),
             audit=options.audit,
             maker=maker,
             taker=taker,

@@ -23,11 +23,42 @@ def add(commands: Commands) -> None:
 
 
 def _add_keys(commands: Commands) -> None:
-    keys = commands.add_parser("keys", help="make a key pair")
+    keys = commands.add_parser("keys", help="make or check a key pair")
     keys.set_defaults(parser=keys)
     inner = keys.add_subparsers(metavar="COMMAND", title="commands")
     new = command(inner, "new", _keys_new, "make an Ed25519 key pair and say where to paste its public half")
     new.add_argument("--out", type=Path, required=True, metavar="key.pem", help="the private key's new file")
+    check = command(inner, "check", _keys_check, "check the key files: who may read them, and what they hold")
+    check.add_argument("--key", type=Path, metavar="PEM", help="the private key, instead of the configured one")
+    check.add_argument("--api-key", type=Path, metavar="FILE", help="the API key's file, instead of the configured one")
+    add_configuration(check)
+
+
+def _keys_check(options: argparse.Namespace) -> int:
+    from tetrio import config, keys
+
+    private, api_key = options.key, options.api_key
+    if not (private or api_key):
+        account = config.read(options.config, os.environ, overrides(options)).account
+        private = Path(account.private_key_file) if account.private_key_file else None
+        api_key = Path(account.api_key_file) if account.api_key_file else None
+    if not (private or api_key):
+        raise ConfigError("no key file is configured: name them with --key and --api-key, or under [account]")
+    found = keys.check_private(private)[0] if private else []
+    found += [keys.check_api_key(api_key)[0]] if api_key else []
+    code = next((code for code in (6, 4) if any(each.code == code for each in found)), 0)
+    if options.json:
+        files = [
+            {"what": each.what, "path": each.path, "ok": each.ok, "found": each.text, "fingerprint": each.fingerprint}
+            for each in found
+        ]
+        print_json(ok=not code, files=files, exit_code=code)
+        return code
+    for each in found:
+        print(f"{'ok  ' if each.ok else 'fail'}  {each.what:<11}  {f'{each.path}: ' if each.ok else ''}{each.text}")
+        if each.fingerprint:
+            print(f"{'':19}public half {each.fingerprint}")
+    return code
 
 
 def _keys_new(options: argparse.Namespace) -> int:
@@ -54,6 +85,30 @@ def _add_config(commands: Commands) -> None:
         each = command(inner, name, run, summary)
         add_configuration(each)
         each.add_argument("--venue", metavar="NAME", help="as for serve")
+    explain = command(inner, "explain", _config_explain, "say all about one setting, or list those of a section")
+    explain.add_argument("key", metavar="KEY", help="section.key, the key alone where it is unique, or a section")
+    add_configuration(explain)
+
+
+def _config_explain(options: argparse.Namespace) -> int:
+    from tetrio import config
+    from tetrio.cli import setting
+
+    section, name = setting.find(options.key)
+    settings = config.read(options.config, os.environ, overrides(options))
+    if not name:
+        told = setting.section_of(settings, section)
+        if options.json:
+            print_json(section=section, keys=told)
+        else:
+            print(setting.section_text(section, told))
+        return 0
+    about = setting.about(settings, section, name)
+    if options.json:
+        print_json(**about)
+    else:
+        print(setting.text(about))
+    return 0
 
 
 def _config_check(options: argparse.Namespace) -> int:

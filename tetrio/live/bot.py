@@ -35,6 +35,7 @@ from tetrio.live.latch import Latch
 from tetrio.live.link import Link, open_link
 from tetrio.live.mailbox import Mailbox
 from tetrio.live.rest import Rest, open_rest
+from tetrio.live.rights import Objections, objections
 from tetrio.live.sleeve import Sleeve
 from tetrio.live.strategy import Inbound, Intent, Memory, Strategy
 from tetrio.live.watchdog import Patience, first_of, watchdog
@@ -72,6 +73,8 @@ class Setup:
     jumpstart: bool = False
     where: str = ""
     """The exchange, for the latch: a venue's name, or the URL of one that has none."""
+    check_rights: bool = True
+    """Ask what the key may do, and refuse one that may withdraw; False for a key that a start has made itself."""
     state: Path | None = None
     """Directory of the latch; None keeps the operator's words in memory."""
     patience: Patience = attrs.field(factory=Patience)
@@ -106,6 +109,8 @@ class Bot:
         )  # fmt: skip
         self._word: Command | None = None
         self._renewed = trio.Event()
+        self._rights_of = ""
+        """The key whose rights have been looked at."""
         self._logged_on = False
         self._account_number = 0
         self._proof: tuple[int, float] | None = None
@@ -144,6 +149,9 @@ class Bot:
             number = await account.number()
         if self._account_number and number != self._account_number:
             raise UnsafeError("the new key is another account's: start tetrio anew to change the account")
+        async with open_rest(self.setup.rest, self.clock.now_ns) as rest:
+            await rest.clock_offset_ms(1)
+            await self._look_at_rights(rest, api_key, signer)
         self.setup = attrs.evolve(self.setup, api_key=api_key, signer=signer)
         self._renewed.set()
 
@@ -244,12 +252,14 @@ class Bot:
         )  # fmt: skip
         async with trio.open_nursery() as workers:
             workers.start_soon(feed.run)
-            params = await self._synchronise(account, sleeve)
+            checked = trio.Event()
+            workers.start_soon(self._check_rights, rest, checked)
+            params = await self._synchronise(account, sleeve, checked)
             strategy = self._strategy(sleeve, params)
             workers.start_soon(account.run, out, self._intents.ring)
             workers.start_soon(strategy.run, inbound)
             workers.start_soon(self._carry_words, out.clone())
-            workers.start_soon(self._execute_when_ready, self._executor(link, sleeve))
+            workers.start_soon(self._execute_when_ready, self._executor(link, sleeve), checked)
             workers.start_soon(self._mind_clock, rest)
 
     def _strategy(self, sleeve: Sleeve, params: StrategyParams) -> Strategy:
@@ -264,7 +274,7 @@ class Bot:
         strategy.adopt(sleeve.unfinished())
         return strategy
 
-    async def _synchronise(self, account: Account, sleeve: Sleeve) -> StrategyParams:
+    async def _synchronise(self, account: Account, sleeve: Sleeve, checked: trio.Event) -> StrategyParams:
         """Learn the account; the strategy's parameters with the fee resolved."""
         sleeve.synced = False
         await account.log_on(self.setup.signer, self.setup.api_key)
@@ -279,6 +289,8 @@ class Bot:
             await self.commander.restore(self.setup.where, owner, self.setup.symbol, account.traded_before)
         await account.subscribe()
         jumps = self.setup.jumpstart and not self.commander.halted  # its orders are mutations
+        if jumps:
+            await checked.wait()
         await (account.jumpstart() if jumps else account.snapshot())
         params = self.setup.strategy
         if params.fee is None:
@@ -319,8 +331,28 @@ class Bot:
             halted=lambda: self.commander.halted,
         )  # fmt: skip
 
-    async def _execute_when_ready(self, executor: Executor) -> None:
-        """No mutation before the first complete sync and the first observation of this epoch."""
+    async def _check_rights(self, rest: Rest, checked: trio.Event) -> None:
+        """Refuse a key that may do more than trade; one look for each key is enough."""
+        if self.setup.check_rights and self._rights_of != self.setup.api_key:
+            await self._look_at_rights(rest, self.setup.api_key, self.setup.signer)
+        checked.set()
+
+    async def _look_at_rights(self, rest: Rest, api_key: str, signer: Signer) -> None:
+        """UnsafeError for a key that may withdraw or transfer; where nobody can tell, it is said, and asked again."""
+        try:
+            found = objections(await rest.rights(api_key, signer))
+        except (LinkError, UnsafeError) as error:
+            found = Objections(warnings=(f"what the key may do is not known: {error}",))
+        else:
+            self._rights_of = api_key
+        for warning in found.warnings:
+            self.journal.write("warning", what="key", why=warning)
+        if found.refusal is not None:
+            raise UnsafeError(found.refusal)
+
+    async def _execute_when_ready(self, executor: Executor, checked: trio.Event) -> None:
+        """No mutation before the first complete sync, the look at the key, and the epoch's first observation."""
+        await checked.wait()
         await self._observed.wait()
         await executor.run()
 

@@ -235,7 +235,7 @@ class Commander:
 
     def _tell_trouble(self) -> None:
         if self._latch.trouble:
-            self._journal.write("refused", what="latch", why=self._latch.trouble)
+            self._journal.write("warning", what="latch", why=self._latch.trouble)
             self._latch.trouble = ""
 
     def _show(self) -> None:

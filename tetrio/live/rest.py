@@ -1,4 +1,4 @@
-"""Public facts over REST: the exchange's clock, symbol rules, klines. Nothing here is signed, nothing changes state.
+"""Facts over REST: the exchange's clock, symbol rules, klines; and, signed, an API key's rights. Nothing is changed.
 
 They go by a connection of their own, so that a large or slow answer never stands before an order. An answer is turned
 into the same `Reply` that the WebSocket API gives, so that both are read by one set of decoders.
@@ -8,21 +8,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from urllib.parse import urlencode
 
 import httpx
 import msgspec
 
 from tetrio.core.market import Kline
 from tetrio.core.money import SymbolRules
-from tetrio.errors import ConfigError, LinkLost, OrderRejected, UnsafeError
+from tetrio.errors import ConfigError, LinkLost, OrderRejected, OrderUnknown, UnsafeError, WireError
 from tetrio.live.dial import reason
+from tetrio.live.rights import Rights
 from tetrio.net.clock import machine_s
-from tetrio.wire.request import ErrorBody, Reply, ServerTime, klines_of, raise_for, result_of
+from tetrio.wire.request import ErrorBody, Reply, ServerTime, klines_of, raise_for, result_of, signed_query
 from tetrio.wire.rules import RateLimit, rate_limits, symbol_rules
+from tetrio.wire.sign import Signer
 
 ANSWER_S = 10.0
 PAGE = 1000  # klines in one answer, the exchange's most
 BAD_SYMBOL = -1121
+RIGHTS = "/sapi/v1/account/apiRestrictions"
+RECV_WINDOW_MS = 5000
+KEY_REFUSED = (401, 403)
 _error = msgspec.json.Decoder(ErrorBody)
 
 
@@ -32,9 +38,13 @@ class Rest:
     def __init__(self, client: httpx.AsyncClient, now_ns: Callable[[], int]) -> None:
         self._client = client
         self._now_ns = now_ns
+        self._offset_ms = 0.0
 
     async def clock_offset_ms(self, samples: int = 3) -> tuple[float, float]:
-        """(offset, error) in ms: what to add to our clock to get the exchange's, by the quickest round trip."""
+        """(offset, error) in ms: what to add to our clock to get the exchange's, by the quickest round trip.
+
+        Signed requests are dated by the latest one.
+        """
         best: tuple[float, float] | None = None
         for _ in range(samples):
             sent = self._now_ns()
@@ -45,6 +55,7 @@ class Rest:
             if best is None or error < best[1]:
                 best = (server_ms + 0.5 - (sent + got) / 2e6, error)
         assert best is not None, "there is at least one sample"
+        self._offset_ms = best[0]
         return best
 
     async def symbol(self, name: str) -> tuple[SymbolRules, list[RateLimit]]:
@@ -75,27 +86,56 @@ class Rest:
             window = {"endTime": str(page[0].open_ms - 1)}
         return found
 
-    async def _get(self, path: str, **query: str) -> Reply:
+    async def rights(self, api_key: str, signer: Signer) -> Rights | None:
+        """What the API key may do; None where the venue does not tell (the testnet has no wallet service).
+
+        UnsafeError   key or signature are refused
+        LinkLost      no answer, or none that says anything
+        """
+        query = signed_query({}, signer, int(self._now_ns() / 1e6 + self._offset_ms), RECV_WINDOW_MS)
+        answer = await self._ask(f"{RIGHTS}?{query}", RIGHTS, {"X-MBX-APIKEY": api_key})
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
         try:
-            answer = await self._client.get(path, params=query)
+            return result_of(_reply(answer, RIGHTS, keyed=True), Rights)
+        except (OrderRejected, OrderUnknown, WireError) as error:
+            raise LinkLost(f"GET {RIGHTS}: {error}") from error
+
+    async def _get(self, path: str, **query: str) -> Reply:
+        return _reply(await self._ask(f"{path}?{urlencode(query)}" if query else path, path), path)
+
+    async def _ask(self, target: str, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
+        """One GET; `path` is how errors name it, for `target` may hold a signature."""
+        try:
+            return await self._client.get(target, headers=headers)
         except httpx.HTTPError as error:
             host = f"{self._client.base_url.host}:{self._client.base_url.port or ''}".rstrip(":")
             raise LinkLost(f"{host}: GET {path} failed: {reason(error)}") from error
-        if answer.status_code == httpx.codes.OK:
-            return Reply(id=None, status=200, result=msgspec.Raw(answer.content))
-        if answer.status_code in {418, 429}:
-            after = answer.headers.get("retry-after", "")
-            raise LinkLost(
-                f"GET {path}: HTTP {answer.status_code}, too many requests",
-                retry_after_s=float(after) if after.isdecimal() else None,
-            )
-        if answer.status_code in {401, 403, 451}:
-            raise UnsafeError(f"GET {path}: HTTP {answer.status_code}: the exchange refuses this address")
-        try:
-            body = _error.decode(answer.content)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise LinkLost(f"GET {path}: HTTP {answer.status_code} without an error of Binance's form") from error
-        return Reply(id=None, status=answer.status_code, error=body)
+
+
+def _reply(answer: httpx.Response, path: str, *, keyed: bool = False) -> Reply:
+    """What the WebSocket API would have said; `keyed`: a key was sent, and may be what is refused."""
+    if answer.status_code == httpx.codes.OK:
+        return Reply(id=None, status=200, result=msgspec.Raw(answer.content))
+    if answer.status_code in {418, 429}:
+        after = answer.headers.get("retry-after", "")
+        raise LinkLost(
+            f"GET {path}: HTTP {answer.status_code}, too many requests",
+            retry_after_s=float(after) if after.isdecimal() else None,
+        )
+    body = _error_of(answer)
+    if answer.status_code in {*KEY_REFUSED, 451} and not (keyed and body and answer.status_code in KEY_REFUSED):
+        raise UnsafeError(f"GET {path}: HTTP {answer.status_code}: the exchange refuses this address")
+    if body is None:
+        raise LinkLost(f"GET {path}: HTTP {answer.status_code} without an error of Binance's form")
+    return Reply(id=None, status=answer.status_code, error=body)
+
+
+def _error_of(answer: httpx.Response) -> ErrorBody | None:
+    try:
+        return _error.decode(answer.content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 @asynccontextmanager

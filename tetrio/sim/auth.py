@@ -58,7 +58,7 @@ class Keys:
             check_time(params, now_ms)
             return session.api_key
         api_key = params.need("apiKey")
-        self._known(api_key)
+        self.check_known(api_key)
         signature = params.need("signature")
         check_time(params, now_ms)
         if not self.verified(api_key, payload(params.tokens), signature):
@@ -76,7 +76,8 @@ class Keys:
         """Only Ed25519 keys open a session."""
         return isinstance(self._keys[api_key], Verifier)
 
-    def _known(self, api_key: str) -> None:
+    def check_known(self, api_key: str) -> None:
+        """Refuse an API key that is malformed or that nobody has."""
         if api_key in self._keys:
             return
         if not _KEY_FORMAT.fullmatch(api_key):

@@ -35,6 +35,7 @@ from tetrio.sim.connection import Accepted, Connection, Transport, Turned
 from tetrio.sim.limits import FrameCounter, MessageRate
 from tetrio.sim.player import Clocks, Player
 from tetrio.sim.rest import UNITS, RestServer
+from tetrio.sim.sapi import KeyRights
 from tetrio.sim.streams import Hub, Line
 from tetrio.sim.tape import Market
 from tetrio.sim.venue import Venue
@@ -43,7 +44,7 @@ from tetrio.wire.control import MAX_STREAMS, Subscriptions
 from tetrio.wire.rules import PRODUCTION_LIMITS, RateLimit
 from tetrio.wire.sign import Verifier
 
-__all__ = ["Clocks", "Exchange", "ExchangeConfig", "HmacSecret", "Urls"]
+__all__ = ["Clocks", "Exchange", "ExchangeConfig", "HmacSecret", "KeyRights", "Urls"]
 
 STREAM_MESSAGES_PER_S = 5
 FAREWELL_S = 0.25  # from the end of trading to the end of all connections
@@ -58,6 +59,8 @@ class ExchangeConfig:
     clocks: Clocks
     keys: Mapping[str, Verifier | HmacSecret]
     """API key -> how its signatures are checked."""
+    rights: Mapping[str, KeyRights] | None = attrs.field(factory=dict)
+    """API key -> what apiRestrictions says of it; None: there is no apiRestrictions, as on the testnet."""
     funds: Mapping[str, str] = attrs.field(factory=dict)
     """Opening balances: asset -> amount."""
     fills: str = "queue"
@@ -119,7 +122,7 @@ class Exchange:
             audit=config.audit,
         )
         self._hub = Hub()
-        self._rest = RestServer(self.venue)
+        self._rest = RestServer(self.venue, config.rights)
         self._rng = random.Random(config.seed)  # noqa: S311 - numbers for handshakes, no secrets
         self._pings = itertools.count(1)
 

@@ -1,13 +1,14 @@
-"""A part of Binance's REST interface: what anyone may ask, over HTTP.
+"""A part of Binance's REST interface: what anyone may ask over HTTP, and the account's own queries (`sapi`), signed.
 
 Starlette under Hypercorn's trio worker, one server per accepted stream, so that it runs over sockets, real or
-simulated, and over streams in memory alike. Orders and accounts are not served here.
+simulated, and over streams in memory alike. Orders are not placed here.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -29,6 +30,7 @@ from tetrio.sim.checks import Params, Refused
 from tetrio.sim.connection import PROTOCOL_ERRORS
 from tetrio.sim.limits import Window
 from tetrio.sim.orders import Rejected
+from tetrio.sim.sapi import API, KeyRights, SignedQuery, authorize, signed_queries
 from tetrio.sim.shapes import in_micros, klines_in_micros
 from tetrio.sim.venue import Venue
 from tetrio.sim.wsapi import too_much_weight
@@ -39,11 +41,12 @@ UNITS = {"MICROSECOND": True, "microsecond": True, "MILLISECOND": False, "millis
 """Spellings of a time unit, and whether it is microseconds."""
 
 
-def application(venue: Venue) -> Starlette:
-    """The ASGI application."""
+def application(venue: Venue, rights: Mapping[str, KeyRights] | None) -> Starlette:
+    """The ASGI application; `rights` as `sapi.signed_queries` takes them."""
+    signed = signed_queries(venue, rights)
 
     async def answer(request: Request) -> Response:
-        return _answer(venue, request)
+        return _answer(venue, signed, request)
 
     return Starlette(
         routes=[Route("/{path:path}", answer, methods=["GET", "POST", "PUT", "DELETE"])],
@@ -56,12 +59,13 @@ async def _not_allowed(request: Request, error: Exception) -> Response:
     return _response(status, {"code": -1020, "msg": "This operation is not supported."})
 
 
-def _answer(venue: Venue, request: Request) -> Response:
+def _answer(venue: Venue, signed: Mapping[str, SignedQuery], request: Request) -> Response:
     now_ms = venue.now_ms()
     window = venue.weights.window(request.client.host if request.client else "memory")
-    path = request.path_params["path"].removeprefix("api/v3/")
-    query = queries.REST.get(path) if request.url.path.startswith("/api/v3/") else None
-    if query is None:
+    path = f"/{request.path_params['path']}"
+    public = queries.REST.get(path.removeprefix(API)) if path.startswith(API) else None
+    private = signed.get(path)
+    if public is None and private is None:
         return _not_found(request, window, now_ms)
     if request.method != "GET":
         return _response(405, {"code": -1020, "msg": "This operation is not supported."}, window, now_ms)
@@ -69,22 +73,31 @@ def _answer(venue: Venue, request: Request) -> Response:
         unit = request.headers.get("x-mbx-time-unit")
         if unit is not None and unit not in UNITS:
             raise Refused(-1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
-        params = Params(_query(request))
-        _spend(window, query.weight(params), now_ms)
-        body = query.run(venue, params)
+        text = request.scope["query_string"].decode("latin-1")
+        params = Params(_query(text))
+        if public is not None:
+            _spend(window, public.weight(params), now_ms)
+            body = public.run(venue, params)
+        else:
+            assert private is not None, "one of the two was found"
+            _spend(window, private.weight(params), now_ms)
+            api_key = request.headers.get("x-mbx-apikey", "")
+            authorize(venue, api_key, text, params)
+            body = private.run(api_key, params)
     except Refused as refused:
         return _refusal(refused, window, now_ms)
     except Rejected as rejected:
         return _response(400, {"code": rejected.code, "msg": rejected.msg}, window, now_ms)
     if unit is not None and UNITS[unit]:
-        body = klines_in_micros(body) if path in {"klines", "uiKlines"} and isinstance(body, list) else in_micros(body)
+        klines = path.removeprefix(API) in {"klines", "uiKlines"} and isinstance(body, list)
+        body = klines_in_micros(body) if klines else in_micros(body)  # type: ignore[arg-type]  # a list, as just seen
     return _response(200, body, window, now_ms)
 
 
-def _query(request: Request) -> dict[str, str]:
+def _query(text: str) -> dict[str, str]:
     """The query's parameters; one that comes twice is refused."""
     params: dict[str, str] = {}
-    for part in request.url.query.split("&"):
+    for part in text.split("&"):
         if not part:
             continue
         name, _, value = part.partition("=")
@@ -163,8 +176,8 @@ class _NamedStream(trio.abc.Stream):
 class RestServer:
     """Serves HTTP connections one stream at a time."""
 
-    def __init__(self, venue: Venue) -> None:
-        self._app: ASGIFramework = application(venue)  # type: ignore[assignment]  # the same protocol, typed twice
+    def __init__(self, venue: Venue, rights: Mapping[str, KeyRights] | None = None) -> None:
+        self._app: ASGIFramework = application(venue, rights)  # type: ignore[assignment]  # the same protocol, typed twice
         self._config = Config()
         self._config.accesslog = None
         self._config.errorlog = None

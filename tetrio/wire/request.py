@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn, Protocol, TypeVar
+from urllib.parse import quote, urlencode
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -263,6 +264,16 @@ def signed(
     """`params` with apiKey, timestamp, recvWindow (ms) and signature: session.logon, or a request without a session."""
     full = {**params, "timestamp": timestamp_ms, "recvWindow": recv_window, "apiKey": api_key}
     return {**full, "signature": signer.sign(sign.payload(full))}
+
+
+def signed_query(params: Mapping[str, str], signer: Signer, timestamp_ms: int, recv_window: int) -> str:
+    """The query of a signed REST request: `params` with recvWindow, timestamp and signature, percent-encoded.
+
+    What is signed is the encoded text, in the order in which it is sent: it must go onto the wire as it is.
+    """
+    full = {**params, "recvWindow": recv_window, "timestamp": timestamp_ms}
+    text = urlencode(full, quote_via=quote, safe="")
+    return f"{text}&signature={quote(signer.sign(text), safe='')}"
 
 
 class _Frame(msgspec.Struct, rename="camel"):

@@ -12,7 +12,7 @@ import binascii
 import hashlib
 import hmac
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -75,13 +75,16 @@ class Signer:
         return f"<Signer of public key {base64.b64encode(bytes(self._key.verify_key)).decode()}>"
 
     @classmethod
-    def from_pem_file(cls, path: str | Path) -> Signer:
+    def from_pem_file(
+        cls, path: str | Path, exposed: Callable[[Path], bool] = lambda path: bool(path.stat().st_mode & 0o077)
+    ) -> Signer:
         """Read a PKCS#8 PEM file.
 
+        exposed       whether others may touch the file: its mode, unless the caller knows better
         ConfigError   missing, a directory, unreadable, not PEM, malformed
         UnsafeError   readable by others, encrypted, a public key, another kind of key
         """
-        return cls.from_pem(_read_private(Path(path)), str(path))
+        return cls.from_pem(_read_private(Path(path), exposed), str(path))
 
     @classmethod
     def from_pem(cls, text: str, source: str = "the private key") -> Signer:
@@ -162,13 +165,13 @@ def verify_hmac(secret: str, text: str, signature: str) -> bool:
     return hmac.compare_digest(sign_hmac(secret, text).encode(), signature.lower().encode())
 
 
-def _read_private(path: Path) -> str:
-    """The text of a file that only its owner can read."""
+def _read_private(path: Path, exposed: Callable[[Path], bool]) -> str:
+    """The text of a file that is not `exposed`."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             raise ConfigError(f"{path} is not a regular file: a key is read from a file")
-        if stat.S_ISREG(mode) and mode & 0o077:
+        if stat.S_ISREG(mode) and exposed(path):
             raise UnsafeError(
                 f"{path} can be read by others (mode {stat.S_IMODE(mode):04o}): run `chmod 600 {path}`, "
                 "and make a new key if they may have read it"
