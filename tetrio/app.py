@@ -12,7 +12,7 @@ first and the exchange after it, so that the bot can say goodbye.
 from __future__ import annotations
 
 import json
-import resource
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -51,6 +51,7 @@ the feed, which misses it after 5 s, and a quarter of the work in a month of the
 MAX_SPEED = 600.0  # what `--speed max` counts as where something is shown now and then
 FUND_QUOTE = Decimal(1000)
 SIM_KEY = "embedded"
+_ANEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @attrs.frozen(kw_only=True)
@@ -75,7 +76,6 @@ def serve(config: Config, options: Options) -> int:
     if config.venue.name == "paper" and config.embedded:
         raise ConfigError("venue paper relays Binance's live streams, which is not part of this version yet: use sim")
     market = _open_market(config) if config.embedded else None
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold the private key
     with open_audit(options.audit_path) as audit:
         run = _Run(config, options, market, audit)
         if config.virtual:
@@ -311,10 +311,15 @@ def opening_funds(market: Market, text: str) -> dict[str, str]:
 
 
 def write_status(status: Status, path: Path) -> None:
-    """Replace the status file whole; a reader never sees half of one. A full disk is no reason to stop."""
+    """Replace the status file whole; a reader never sees half of one. A full disk is no reason to stop.
+
+    It is its owner's alone, since it tells balances; a link that somebody has put in the way is not followed.
+    """
     beside = path.with_name(f".{path.name}.new")
     try:
-        beside.write_text(json.dumps(snapshot(status)) + "\n", encoding="utf-8")
+        with os.fdopen(os.open(beside, _ANEW, 0o600), "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), 0o600)  # what a kill has left may be of another mode
+            file.write(json.dumps(snapshot(status)) + "\n")
         beside.replace(path)
     except OSError as error:
         status.detail = f"the status file {path} cannot be written: {error.strerror}"

@@ -24,6 +24,7 @@ import cattrs
 from tetrio.core.params import ExitParams, GainScale, Limits, RiskParams, StrategyParams
 from tetrio.errors import ConfigError
 from tetrio.faces import ControlParams, LogParams, MetricsParams, TelegramParams
+from tetrio.log import is_secret
 from tetrio.venue import VENUE_URLS, AccountParams, SymbolParams, Urls, VenueParams, check_url
 
 ENVIRONMENT_PREFIX = "TETRIO__"
@@ -186,7 +187,7 @@ def from_option(text: str, origin: str = "--set") -> Given:
     """One `section.key=value` of the command line."""
     key, equals, value = text.partition("=")
     section, dot, name = key.strip().partition(".")
-    where = f"{origin} {text}"
+    where = f"{origin} {key.strip()}"  # not the value: it may be a secret that found no key
     if not (equals and dot):
         raise ConfigError(f"{where}: write section.key=value, such as strategy.hard_stop=0.005")
     _known_section(section, where)
@@ -509,6 +510,14 @@ def _capitals(value: object) -> None:
         raise ValueError(f'{name!r} is not a symbol: write it as the exchange does, such as "ETHFDUSD"')
 
 
+def _path(value: object) -> None:
+    if is_secret(str(value)):
+        raise ValueError(
+            "a path is wanted, and this looks like the secret itself: write it into a file of its own (chmod 600), name "
+            "that file here, and replace the secret if others may have read it"
+        )
+
+
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=False)
     for kind, hook in (
@@ -528,4 +537,5 @@ _CONVERTER = _converter()
 _EXTRA: Mapping[str, Callable[[object], object]] = {
     "symbol.name": _capitals,
     "venue.fund": lambda value: parse_funds(str(value)),
+    **{f"{section}.{name}": _path for section, name, _ in CREDENTIALS},
 }

@@ -151,7 +151,7 @@ _NAMES = ("key", "signature", "secret", "token", "pass")
 _NAMED = re.compile(
     r"""(?i)((?:api_?key|signature|secret(?:_?key)?|token|listen_?key|passphrase|password)"""
     r"""\\*["']?(?:\s*[:=]\s*|,\s*(?=b?["']))b?\\*["']?)"""
-    r"""(?!PUBLIC\.pem|HMACSECRET)[^"'\\&,\s})]+"""  # those two stand in remedies of ours
+    r"""(?!PUBLIC\.pem|HMACSECRET|unknown\s)[^"'\\&,\s})]+"""  # those stand in remedies of ours
 )
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL)
 _BOT = re.compile(r"(?<=/bot)[0-9]+:[\w-]+")
@@ -177,6 +177,11 @@ def redact(text: str) -> str:
         for pattern in _LONG:
             text = pattern.sub(HIDDEN, text)
     return text
+
+
+def is_secret(text: str) -> bool:
+    """Whether a text that should be the path of a file is what belongs into that file: a key, a token, a PEM block."""
+    return "-----BEGIN" in text or ("/" not in text and redact(text) != text)
 
 
 def one_line(text: str) -> str:

@@ -16,7 +16,7 @@ import attrs
 import pytest
 import trio
 
-import tetrio.live.line
+import tetrio.net.line
 import tetrio.live.link
 from tests.scenarios.referee import Verdict, judge
 from tests.scenarios.runs import CAPTURES, REPLAY, raw_lines
@@ -24,7 +24,7 @@ from tetrio import config
 from tetrio.core.money import SymbolRules
 from tetrio.journal import Journal, StreamSink
 from tetrio.live.bot import Bot, Setup
-from tetrio.live.dial import Address, dial
+from tetrio.net.dial import Address, dial
 from tetrio.net import clock, simnet, virtual
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
 from tetrio.sim.tape import open_market
@@ -239,7 +239,7 @@ def tampering(fault: Fault, nursery: trio.Nursery) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tetrio.live.link, "dial", account)
-        patch.setattr(tetrio.live.line, "dial", market)
+        patch.setattr(tetrio.net.line, "dial", market)
         yield
 
 

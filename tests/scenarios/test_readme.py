@@ -15,6 +15,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ import pytest
 import trio
 
 from tests.paths import SHARED
-from tests.scenarios.runs import ROOT, start
+from tests.scenarios.runs import HOME, ROOT, start
 
 README = (ROOT / "README.md").read_text("utf-8")
 OPS = {name: (ROOT / "ops" / name).read_text("utf-8") for name in ("systemd-test", "docker-test", "compose.yaml")}
@@ -85,7 +86,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "XDG_STATE_HOME": str(tmp_path / "state"),
-            "XDG_RUNTIME_DIR": str(tmp_path),
+            "XDG_RUNTIME_DIR": tempfile.mkdtemp(dir=HOME),  # short: a socket's path has room for a hundred characters
             **{f"TETRIO__VENUE__{name.upper()}": urls[name] for name in ("rest", "ws_api", "stream")},
         }
         yield Place(here, urls, environment)

@@ -12,6 +12,7 @@ the command that needs them, so that `tetrio version` and `tetrio config check` 
 from __future__ import annotations
 
 import os
+import resource
 import sys
 import traceback
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code of the process."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold the keys that were read
     hold_streams()
     parser = _parser()
     options = parser.parse_args(arguments)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tetrio import __version__
-from tetrio.cli.common import add_configuration, command, overrides, print_json
+from tetrio.cli.common import Usage, add_configuration, command, overrides, print_json
 from tetrio.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,8 +36,12 @@ def _add_keys(commands: Commands) -> None:
 
 def _keys_check(options: argparse.Namespace) -> int:
     from tetrio import config, keys
+    from tetrio.log import is_secret
 
     private, api_key = options.key, options.api_key
+    for option, path in (("--key", private), ("--api-key", api_key)):
+        if path and is_secret(str(path)):
+            raise Usage(f"keys check {option}: name the file, not what is in it; the command line is seen by others")
     if not (private or api_key):
         account = config.read(options.config, os.environ, overrides(options)).account
         private = Path(account.private_key_file) if account.private_key_file else None

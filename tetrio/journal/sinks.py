@@ -104,7 +104,10 @@ class _Writing(ABC):
 
 
 class FileSink(_Writing):
-    """Appends to a file; a line that a full disk tore is closed by the next one's start."""
+    """Appends to a file; a line that a full disk tore is closed by the next one's start.
+
+    A file that is made here is its owner's alone: balances are nobody else's business. One that is there keeps its mode.
+    """
 
     facts_only = True
 
@@ -112,7 +115,7 @@ class FileSink(_Writing):
         """ConfigError when the file cannot be opened for appending."""
         super().__init__(str(path), render)
         try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise ConfigError(f"the journal {path} cannot be written: {error.strerror}") from error
         self._torn = _ends_torn(path)

@@ -64,13 +64,18 @@ class Commander:
                     "rebuilt", what="operator's words", source="latch", paused=words.paused, halted=words.halted,
                     exit=words.leaving or None,
                 )  # fmt: skip
+        elif self._latch.words.paused and self._latch.trouble:
+            self._journal.write(
+                "rebuilt", what="operator's words", source="none", paused=True,
+                why=f"{self._latch.trouble}; paused until `tetrio resume`, since what was said before is not known",
+            )  # fmt: skip
         elif await traded_before():
             self._latch.set(paused=True)
             self._journal.write(
                 "rebuilt", what="operator's words", source="none", paused=True,
                 why="the latch file is gone, though this account has traded before: paused until `tetrio resume`",
             )  # fmt: skip
-        self._latch.set()  # written before anything is sent, so that its loss can be told from a first start
+        self._latch.settle()  # before anything is sent
         self._tell_trouble()
         self._show()
 
@@ -79,14 +84,23 @@ class Commander:
         return Command(Word.PAUSE if self.idle else Word.RESUME)
 
     def resume_leaving(self, regime: str) -> None:
-        """After the first observation: an exit that was asked for before a restart, if it is still to be done."""
+        """After the first observation: an exit that was asked for before a restart or while there was no exchange.
+
+        Where the regime is another one by now, it is dropped: to leave that was not what was asked. What waits for the
+        strategy is dropped too, since the latch knows it; only a disarm still has to be told.
+        """
+        self._forget_all_but_disarm()
         words = self._latch.words
         if not words.leaving:
             return
+        name = "flatten" if words.taking else "exit"
         if words.leaving != regime:
             self._latch.set(leaving="", taking=False)
+            self._tell_late(name, f"{words.leaving} was to be left, and it is {regime} by now: dropped", done=False)
         elif not words.halted:
             self._say(Word.FLATTEN if words.taking else Word.EXIT)
+            if not self._status.armed:
+                self._tell_late(name, self._describe(name), done=True)
 
     def note(self, decision: Decision) -> None:
         """The strategy decided: an exit of the operator's that has been done, or taken back, is remembered no more."""
@@ -116,7 +130,7 @@ class Commander:
         """What `word` would do now, with side, amount and price where it trades."""
         if word in ("exit", "flatten"):
             refusal = self._cannot_leave()
-            return refusal or self._describe(word)
+            return refusal or f"{self._when()}{self._describe(word)}"
         return {
             "pause": f"arm nothing new; {self._resting('goes on')}",
             "resume": "arm and trade again",
@@ -138,12 +152,18 @@ class Commander:
                             f"{self._resting('goes on')}")  # fmt: skip
 
     def _resume(self, order: Order) -> Answer:
-        if not self.idle:
+        if not self.idle and self._latch.found:
             return Answer(True, f"it was not paused; {self._resting('goes on')}")
         self._latch.set(paused=False, halted=False)
         self._mind_idle()
         self._wake()
         armed = f"; the armed exit ({self._status.armed}) is worked again" if self._status.armed else ""
+        words = self._latch.words
+        if words.leaving and not armed:  # it was not told to the strategy while nothing might be sent
+            name = "flatten" if words.taking else "exit"
+            if words.leaving == self._status.regime and self._status.phase == "ready":
+                self._say(Word.FLATTEN if words.taking else Word.EXIT)
+            armed = f"; the {name} that was asked for before goes on ({self._when()}{self._describe(name)})"
         return Answer(True, f"resumed: exits are armed as before{armed}")
 
     def _exit(self, order: Order) -> Answer:
@@ -158,10 +178,10 @@ class Commander:
         self._say(word)
         self._latch.set(leaving=self._status.regime, taking=word is Word.FLATTEN or self._latch.words.taking)
         told = "goes on, as the operator's" if word is Word.EXIT else "is replaced"
-        return Answer(True, f"{name}: {self._describe(name)}; {self._resting(told)}")
+        return Answer(True, f"{name}: {self._when()}{self._describe(name)}; {self._resting(told)}")
 
     def _disarm(self, order: Order) -> Answer:
-        armed = self._status.armed
+        armed = self._status.armed or ("manual" if self._latch.words.leaving else "")
         if not armed:
             return Answer(True, f"nothing is armed; {self._resting('is cancelled')}")
         if armed == "hard stop" and not order.force:
@@ -169,7 +189,8 @@ class Commander:
                                  f"{self._resting('goes on')}")  # fmt: skip
         self._say(Word.DISARM, force=order.force)
         self._latch.set(leaving="", taking=False)
-        return Answer(True, f"disarmed ({armed}); {self._resting('is cancelled')}")
+        told = "the operator's exit" if armed == "manual" else armed
+        return Answer(True, f"disarmed ({told}); {self._resting('is cancelled')}")
 
     def _halt(self, order: Order) -> Answer:
         self._latch.set(halted=True)
@@ -185,6 +206,8 @@ class Commander:
     # -- in words -------------------------------------------------------------------------------------------------
     def _cannot_leave(self) -> str | None:
         status = self._status
+        if self._stop.is_set():
+            return "stopping: nothing is begun any more"
         if self.halted:
             return "halted: nothing is sent but cancels; say `resume` first"
         if status.regime not in ("BASE", "QUOTE"):
@@ -225,13 +248,24 @@ class Commander:
         order = self._status.order
         if order is None:
             return "nothing rests on the exchange"
-        return f"the resting order {order.side} {order.qty} @ {order.price} {fate}"
+        later = "" if fate not in ("is cancelled", "is replaced") or self._in_reach else " once the exchange is reached"
+        return f"the resting order {order.side} {order.qty} @ {order.price} {fate}{later}"
+
+    @property
+    def _in_reach(self) -> bool:
+        return self._status.phase in ("ready", "stopping")
+
+    def _when(self) -> str:
+        """Said before what is to be traded, where that cannot be begun now and the prices are old."""
+        return "" if self._in_reach else "once the exchange is reached again (prices as last seen): "
 
     def _at_stop(self) -> str:
         return "is cancelled" if self._params.on_stop == "cancel" else "stays (on_stop = leave)"
 
     def _remembered(self) -> str:
-        return " (also over a restart)" if self._latch.kept else " (not over a restart)"
+        if not self._latch.kept:
+            return " (not over a restart)"
+        return " (also over a restart)" if self._latch.opened else " (over a restart once the exchange was reached)"
 
     def _tell_trouble(self) -> None:
         if self._latch.trouble:
@@ -245,6 +279,21 @@ class Commander:
         """The strategy hears it now, or (its queue full, no exchange in reach) as the next epoch begins."""
         with contextlib.suppress(trio.WouldBlock):
             self._send.send_nowait(self.standing())
+
+    def _forget_all_but_disarm(self) -> None:
+        """PAUSE and RESUME are `standing`, EXIT and FLATTEN are the latch's `leaving`: old ones would say it wrong."""
+        kept = list[Command]()
+        with contextlib.suppress(trio.WouldBlock):
+            while True:
+                command = self.commands.receive_nowait()
+                if command.word is Word.DISARM:
+                    kept.append(command)
+        for command in kept:
+            self._send.send_nowait(command)
+
+    def _tell_late(self, word: str, text: str, *, done: bool) -> None:
+        """What became of a word that had to wait: like its answer, but nobody stands there to hear it."""
+        self._journal.write("command", word=word, by="an earlier order", done=done, text=text)
 
     def _say(self, word: Word, *, force: bool = False) -> None:
         self._send.send_nowait(Command(word, force=force))

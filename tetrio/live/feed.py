@@ -18,7 +18,7 @@ from tetrio.core.money import SymbolRules
 from tetrio.core.params import StrategyParams
 from tetrio.errors import LinkError, LinkLost, LinkStale
 from tetrio.journal import Journal
-from tetrio.live.line import Line, open_line
+from tetrio.net.line import Line, open_line
 from tetrio.live.rest import Rest
 from tetrio.net.clock import Clock, machine_s
 from tetrio.status import Status

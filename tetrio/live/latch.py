@@ -20,6 +20,8 @@ import attrs
 
 from tetrio.errors import UnsafeError
 
+_ANEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+
 
 @attrs.frozen(kw_only=True)
 class Words:
@@ -57,48 +59,72 @@ class Latch:
         self._directory = directory
         self._path: Path | None = None
         self._lock: int | None = None
+        self._existed = self._settled = directory is None
+        self._early: dict[str, Any] = {}
+        """What was said before the file could be looked for: it is newer than what the file says."""
 
     @property
     def found(self) -> bool:
-        """Whether `open` has been called."""
-        return self._path is not None or self._directory is None
+        """Whether what was said in an earlier process is known, or known to be lost."""
+        return self._settled
+
+    @property
+    def opened(self) -> bool:
+        """Whether a file stands behind the words by now; before, they are kept in memory."""
+        return self._path is not None
 
     def open(self, where: str, account: str, symbol: str) -> bool:
-        """Lock this account and symbol, and read what was said before; whether there was a file.
+        """Lock this account and symbol, and read what was said before; whether there was a file that could be read.
 
         where   the exchange: a venue's name, or the URL of one that has none
+        What was said before this outweighs the file. A file that cannot be read means paused, whatever it said.
         UnsafeError when another process of this host has the lock. A directory that cannot be used is `trouble`.
         """
-        if self._directory is None:
-            return True
+        if self._directory is None or self._path is not None:
+            return self._existed
         name = f"{symbol}-{hashlib.sha256(f'{where}/{account}/{symbol}'.encode()).hexdigest()[:12]}"
         self._path = self._directory / f"{name}.json"
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._take_lock(self._directory / f"{name}.lock", symbol)
-            known = json.loads(self._path.read_text("utf-8"))
-            self.words = Words(
+        except OSError as error:  # a file may be there all the same
+            self._fail(error.strerror or str(error))
+        words = self._read(self._path)
+        self._existed = words is not None
+        self.words = attrs.evolve(words or self.words, **self._early)
+        return self._existed
+
+    def settle(self) -> None:
+        """What an earlier process said is known: write the file, so that its loss can be told from a first start."""
+        self._settled = True
+        self.set()
+
+    def _read(self, path: Path) -> Words | None:
+        """What the file says; None without one, and, paused, for one that cannot be read."""
+        try:
+            known = json.loads(path.read_text("utf-8"))
+            return Words(
                 paused=bool(known["paused"]), halted=bool(known["halted"]),
                 leaving=str(known["leaving"]), taking=bool(known["taking"]),
             )  # fmt: skip
-        except FileNotFoundError:
-            return False
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         except OSError as error:
             self._fail(error.strerror or str(error))
-            return False
         except (ValueError, KeyError, TypeError):
             self._fail("what it holds cannot be read")
-            return False
-        return True
+        self.words = attrs.evolve(self.words, paused=True)
+        return None
 
     def set(self, **changes: Any) -> None:
         """Change the words and write them down; a directory that cannot be written is `trouble`, not an error."""
         self.words = attrs.evolve(self.words, **changes)
         if self._path is None:
+            self._early |= changes
             return
         beside = self._path.with_suffix(".new")
         try:
-            with beside.open("w", encoding="utf-8") as file:
+            with os.fdopen(os.open(beside, _ANEW, 0o600), "w", encoding="utf-8") as file:
                 json.dump(attrs.asdict(self.words), file)
                 file.flush()
                 os.fsync(file.fileno())

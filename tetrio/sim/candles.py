@@ -12,7 +12,7 @@ Not here: who subscribed, and how a candle looks as JSON.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -149,6 +149,20 @@ class Candles:
             for interval, series in self._series.items():
                 if interval != "1s":
                     series.add(candle)
+
+    @classmethod
+    def known(cls, known: Mapping[str, Sequence[Candle]], keep: int = 1500) -> Candles:
+        """Candles that begin with what another exchange tells: by interval, oldest first, the forming one last.
+
+        Intervals that are not known are made of the 1m candles among them. Trades that the forming ones already hold
+        and that come here once more count twice in their volumes, in no price.
+        """
+        made = cls(known.get("1m", ()), keep)
+        for interval, candles in known.items():
+            series = made._series[interval] = _Series(interval, keep)
+            for candle in candles:
+                series.add(candle)
+        return made
 
     def on_trade(self, price: int, qty: int, trade_id: int, at_ms: int, buyer_is_maker: bool) -> None:
         """One trade, the public's or a client's. `at_ms` is of the same clock as the `now_ms` of the questions."""

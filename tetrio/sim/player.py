@@ -12,7 +12,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from tetrio.sim.events import Batch
+from tetrio.sim.events import Batch, MarketEvent
 from tetrio.sim.streams import Hub, Publisher
 from tetrio.sim.venue import Venue
 
@@ -140,13 +140,17 @@ class Player:
     def _apply(self, batch: Batch) -> None:
         """All of one market millisecond."""
         venue, publisher = self._venue, self._publisher
-        engine, symbol = venue.engine, venue.symbol
         market_ns, now_ms = venue.clock.reach(batch.market_ns), venue.now_ms()
         publisher.floor_ms = (venue.clock.latest_ms - self._grace_ms) // self._period_ms * self._period_ms
         for event in batch.events:
-            outcome = engine.on_event(symbol, event, now_ms, market_ns)
-            publisher.event(event, outcome.trade_id)
-            if outcome.events or outcome.prints:
-                venue.change(outcome.events)
-                venue.tell(outcome.events, outcome.prints)
+            happen(venue, publisher, event, now_ms, market_ns)
         self._hub.flush()
+
+
+def happen(venue: Venue, publisher: Publisher, event: MarketEvent, now_ms: int, market_ns: int) -> None:
+    """One event of the market: the engine first, then the public, then whoever's orders it filled."""
+    outcome = venue.engine.on_event(venue.symbol, event, now_ms, market_ns)
+    publisher.event(event, outcome.trade_id)
+    if outcome.events or outcome.prints:
+        venue.change(outcome.events)
+        venue.tell(outcome.events, outcome.prints)
