@@ -69,11 +69,11 @@ $(VENV)/.stamp-venv:
 	@touch $@
 
 $(VENV)/.stamp-run: requirements.lock pyproject.toml $(VENV)/.stamp-venv
-	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --only-binary=:all: --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.stamp-dev: requirements-dev.lock $(VENV)/.stamp-run
 	@echo "tetrio: setting up what the tests need" >&2
-	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) install --only-binary=:all: --require-hashes -r requirements-dev.lock
 	@touch $@

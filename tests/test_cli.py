@@ -120,7 +120,6 @@ def test_a_command_line_that_asks_for_nothing_shows_help(arguments: list[str], e
     ("arguments", "complaint"),
     [
         (["exchange", "--speed", "max"], "two processes share no clock"),
-        (["exchange", "--market", "binance"], "not part of this version yet"),
         (["exchange", "--fault", "x"], "not part of this version yet"),
         (["exchange", "--listen", "0.0.0.0:0"], "loopback only"),
         (["exchange", "--listen", "127.0.0.1"], "not HOST:PORT"),

@@ -3,6 +3,7 @@ signals, the panel.
 
     at --speed N     real sockets on loopback, a clock that runs N times as fast for bot and exchange alike
     at --speed max   an in-memory network and a clock that jumps; everything drawn from the seed: the same run each time
+    on paper         its own exchange on loopback, whose market is that of Binance's ends, relayed
     elsewhere        Binance's ends, or those that the configuration names
 
 Nothing is decided here. The nursery below is the outermost: exchange, bot, panel and the signal receiver; the bot ends
@@ -36,6 +37,7 @@ from tetrio.net import clock, entropy, simnet, virtual
 from tetrio.net.signals import heed
 from tetrio.sim.audit import open_audit
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig, Urls
+from tetrio.sim.relay import Source, open_relay
 from tetrio.sim.tape import Market, open_market
 from tetrio.status import Status, snapshot
 from tetrio.wire.sign import Signer
@@ -73,9 +75,7 @@ def serve(config: Config, options: Options) -> int:
     """
     if config.virtual:
         options = attrs.evolve(options, exit_at_end=True, panel=False)
-    if config.venue.name == "paper" and config.embedded:
-        raise ConfigError("venue paper relays Binance's live streams, which is not part of this version yet: use sim")
-    market = _open_market(config) if config.embedded else None
+    market = _open_market(config) if config.embedded and not config.relayed else None
     with open_audit(options.audit_path) as audit:
         run = _Run(config, options, market, audit)
         if config.virtual:
@@ -124,6 +124,8 @@ class _Run:
         return list(direct) if self.config.virtual else [PatientSink(sink, params.queue) for sink in direct]
 
     async def _run(self, now: clock.Clock, journal: Journal, signals: AsyncIterator[int]) -> int:
+        if self.config.relayed and not await self._relay(now, journal, signals):
+            return 0
         async with self._exchange(now, journal) as (urls, api_key, signer):
             setup = self._setup(urls, api_key, signer)
             self.bot = Bot(setup, clock=now, journal=journal, status=self.status, rng=entropy.rng("backoff"))
@@ -162,6 +164,26 @@ class _Run:
             return clock.WallClock()
         lead_s = LEAD_S if self.market.last_ns else 0.0
         return clock.AnchoredClock(self.market.first_ns - round(lead_s * clock.NS))
+
+    async def _relay(self, now: clock.Clock, journal: Journal, signals: AsyncIterator[int]) -> bool:
+        """Open the market of paper; False when a signal came first."""
+        config = self.config
+
+        def say(state: str, **fields: object) -> None:
+            journal.write("link", name="source", state=state, **fields)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_ended_by, signals, nursery.cancel_scope)
+            self.market = await open_relay(
+                Source(config.urls.rest, config.urls.stream),
+                config.symbol.name,
+                clock=now,
+                say=say,
+                within_s=config.venue.connect_deadline_s,
+                klines={config.strategy.kline_interval: config.strategy.kline_history},
+            )
+            nursery.cancel_scope.cancel()
+        return self.market is not None
 
     @asynccontextmanager
     async def _exchange(self, now: clock.Clock, journal: Journal) -> AsyncIterator[tuple[Urls, str, Signer]]:
@@ -224,6 +246,8 @@ class _Run:
                 "market": self.market.kind, "speed": config.venue.speed or "max", "seed": config.venue.seed,
                 "fills": config.venue.fills, "maker": config.venue.maker, "taker": config.venue.taker,
             }  # fmt: skip
+        if config.relayed:
+            facts["source"] = config.urls.stream
         return {
             "venue": config.venue.name,
             "symbol": self.status.symbol,
@@ -286,7 +310,15 @@ class _Run:
 
 def _speed(config: Config) -> str:
     """For the panel: "" where the time is not ours."""
-    return "" if not config.embedded else "max" if config.virtual else f"{config.venue.speed:g}"
+    return "" if not config.embedded or config.relayed else "max" if config.virtual else f"{config.venue.speed:g}"
+
+
+async def _ended_by(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    """Cancel `scope` at the first signal that means an end."""
+    async for number in signals:
+        if number != signal.SIGHUP:
+            scope.cancel()
+            return
 
 
 def _open_market(config: Config) -> Market:

@@ -76,16 +76,20 @@ class Beside:
     # -- the pulse ------------------------------------------------------------------------------------------------
     async def _pulse(self) -> None:
         """Judge once a second whether the bot is alive; the lateness of waking is the loop's lag."""
-        bounds, lags = Bounds().times(machine_s(1)), deque[float](maxlen=LAGS)
-        while True:
-            due = trio.current_time() + machine_s(PULSE_S)
-            await trio.sleep_until(due)
-            lags.append((trio.current_time() - due) / machine_s(1))
-            self._bot.check_vitals()
-            self._status.vitals.lag_s = max(lags)
-            self._status.ailing = judge(self._status, trio.current_time(), bounds)
-            self._status.alive = not self._status.ailing
-            self._journal.tend()
+        # the lag is the machine's own and is kept in its seconds, however fast trio's clock runs
+        bounds, lags = attrs.evolve(Bounds().times(machine_s(1)), lag_s=Bounds().lag_s), deque[float](maxlen=LAGS)
+        try:
+            while True:
+                due = trio.current_time() + machine_s(PULSE_S)
+                await trio.sleep_until(due)
+                lags.append((trio.current_time() - due) / machine_s(1))
+                self._bot.check_vitals()
+                self._status.vitals.lag_s = max(lags)
+                self._status.ailing = judge(self._status, trio.current_time(), bounds)
+                self._status.alive = not self._status.ailing
+                self._journal.tend()
+        finally:  # what nobody judges any more must not go on being called alive
+            self._status.alive, self._status.ailing = False, ("nobody judges whether it is alive",)
 
     async def _tell_systemd(self) -> None:
         await serve_systemd(

@@ -53,9 +53,19 @@ class Config:
 
     @property
     def embedded(self) -> bool:
-        """Whether the bot brings its own exchange: sim and paper, unless URLs aim it elsewhere."""
+        """Whether the bot brings its own exchange: sim and paper, unless URLs aim it elsewhere.
+
+        On paper the URLs of REST and of the streams say whose market is relayed; only ws_api, where orders go, aims it.
+        """
         venue = self.venue
-        return venue.name in ("sim", "paper") and not (venue.rest and venue.ws_api and venue.stream)
+        if venue.name == "paper":
+            return not venue.ws_api
+        return venue.name == "sim" and not (venue.rest and venue.ws_api and venue.stream)
+
+    @property
+    def relayed(self) -> bool:
+        """Whether the market of the bot's own exchange is another exchange's, relayed."""
+        return self.venue.name == "paper" and self.embedded
 
     @property
     def virtual(self) -> bool:
@@ -513,8 +523,8 @@ def _capitals(value: object) -> None:
 def _path(value: object) -> None:
     if is_secret(str(value)):
         raise ValueError(
-            "a path is wanted, and this looks like the secret itself: write it into a file of its own (chmod 600), name "
-            "that file here, and replace the secret if others may have read it"
+            "a path is wanted, and this looks like the secret itself: write it into a file of its own (chmod 600), "
+            "name that file here, and replace the secret if others may have read it"
         )
 
 

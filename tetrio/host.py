@@ -10,9 +10,10 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import TextIO
 
 import attrs
 import trio
@@ -28,9 +29,13 @@ from tetrio.sim import tape
 from tetrio.sim.audit import open_audit
 from tetrio.sim.auth import HmacSecret
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
+from tetrio.sim.relay import Relay, Source, open_relay
 from tetrio.sim.sapi import KeyRights, parse_rights
-from tetrio.venue import is_loopback
+from tetrio.venue import VENUE_URLS, check_url, is_loopback
 from tetrio.wire.sign import Verifier
+
+RELAYED = "binance"
+RELAY_WITHIN_S = 30.0  # to learn of a relayed market
 
 
 @attrs.frozen(kw_only=True)
@@ -41,6 +46,8 @@ class Settings:
     port: int
     """REST's; the WebSocket side has the next one; 0 lets the system choose both."""
     market: str
+    source: Source | None
+    """Whose market is relayed; None: `market` is played."""
     symbol: str | None
     assets: tuple[str, str] | None
     funds: Mapping[str, str]
@@ -62,47 +69,73 @@ def run(settings: Settings) -> int:
     notes = Journal([PatientSink(StreamSink(sys.stderr, style="auto"))], clock.now_ns)
     undo = log.setup(notes.remark)
     try:
-        _run(settings, clock)
+        _run(settings, clock, notes)
     finally:
         undo()
         notes.close()  # what was said last is written, and the writing thread ends
     return 0
 
 
-def _run(settings: Settings, clock: WallClock) -> None:
-    market = tape.open_market(settings.market, settings.symbol, seed=settings.seed, assets=settings.assets)
+def _run(settings: Settings, clock: WallClock, notes: Journal) -> None:
+    market = None
+    if settings.source is None:
+        market = tape.open_market(settings.market, settings.symbol, seed=settings.seed, assets=settings.assets)
     with open_audit(settings.audit) as audit:
-        exchange = Exchange(
-            ExchangeConfig(
-                market=market,
-                keys=settings.keys,
-                rights=settings.rights,
-                funds=settings.funds,
-                clocks=Clocks(clock.now_ns, joined=False, speed=settings.speed),
-                fills=settings.fills,
-                maker=settings.maker,
-                taker=settings.taker,
-                seed=settings.seed,
-                latency_ms=settings.latency_ms,
-                audit=audit,
-                host=settings.host,
-                rest_port=settings.port,
-                ws_port=settings.port + 1 if settings.port else 0,
-                on_market_end=_say_end,
-            )
+        exchange = None if market is None else _exchange(settings, clock, market, audit)
+        trio.run(_serve, settings, clock, notes, exchange, audit)
+
+
+def _exchange(settings: Settings, clock: WallClock, market: tape.Market, audit: TextIO | None) -> Exchange:
+    return Exchange(
+        ExchangeConfig(
+            market=market,
+            keys=settings.keys,
+            rights=settings.rights,
+            funds=settings.funds,
+            clocks=Clocks(clock.now_ns, joined=False, speed=settings.speed),
+            fills=settings.fills,
+            maker=settings.maker,
+            taker=settings.taker,
+            seed=settings.seed,
+            latency_ms=settings.latency_ms,
+            audit=audit,
+            host=settings.host,
+            rest_port=settings.port,
+            ws_port=settings.port + 1 if settings.port else 0,
+            on_market_end=_say_end,
         )
-        trio.run(_serve, exchange)
+    )
 
 
-async def _serve(exchange: Exchange) -> None:
-    """Run the exchange until SIGTERM or SIGINT; whoever stops reading our output ends it too."""
+async def _serve(
+    settings: Settings, clock: WallClock, notes: Journal, exchange: Exchange | None, audit: TextIO | None
+) -> None:
+    """Run the exchange until SIGTERM or SIGINT; whoever stops reading our output ends it too.
+
+    exchange   None: the market is relayed, and must be opened first
+    """
     with heed(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(_ended_by, signals, nursery.cancel_scope)
+            if exchange is None:
+                exchange = _exchange(settings, clock, await _relay(settings, clock, notes), audit)
             urls = await nursery.start(exchange.run)
             _say(rest=urls.rest, ws_api=urls.ws_api, stream=urls.stream, sbe=urls.sbe)
-            async for _ in signals:
-                nursery.cancel_scope.cancel()
-                break
+
+
+async def _ended_by(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        scope.cancel()
+        return
+
+
+async def _relay(settings: Settings, clock: WallClock, notes: Journal) -> Relay:
+    assert settings.source is not None and settings.symbol is not None, "the command line has seen to both"
+
+    def say(state: str, **fields: object) -> None:
+        notes.write("link", name="source", state=state, **fields)
+
+    return await open_relay(settings.source, settings.symbol, clock=clock, say=say, within_s=RELAY_WITHIN_S)
 
 
 def _say_end(frames: int) -> None:
@@ -141,6 +174,29 @@ def _fraction(key: str, text: str) -> Decimal:
     value = structure_one(Given(key, Text(text.strip()), "--fee"))
     assert isinstance(value, Decimal), "both are decimals"
     return value
+
+
+def parse_source(market: str, symbol: str | None, speed: float, rest: str, stream: str) -> Source | None:
+    """Whose market `--market binance` relays, Binance's own unless told; None for any other; ConfigError."""
+    if market != RELAYED:
+        if rest or stream:
+            raise ConfigError(f"--source-rest and --source-stream go with --market {RELAYED}: leave them out")
+        return None
+    if not symbol:
+        raise ConfigError(f"--market {RELAYED} relays one symbol: name it, such as --symbol ETHUSDT")
+    if speed != 1:
+        raise ConfigError(f"--market {RELAYED} is as fast as it is: leave out --speed {speed:g}")
+    own = VENUE_URLS["paper"]
+    for option, url, schemes in (
+        ("--source-rest", rest, ("https", "http")),
+        ("--source-stream", stream, ("wss", "ws")),
+    ):
+        try:
+            if url:
+                check_url(url, schemes)
+        except ValueError as error:
+            raise ConfigError(f"{option} {url}: {error}") from None
+    return Source(rest or own.rest, stream or own.stream)
 
 
 def parse_all_funds(given: Sequence[str]) -> dict[str, str]:

@@ -96,7 +96,13 @@ def _header(status: Status) -> Table:
     line.add_column(no_wrap=True, justify="right")
     style = _PHASE_STYLE.get(status.phase, "")
     name = Text.assemble((" tetrio ", "reverse bold"), f" {status.venue} ", (status.symbol, "bold"))
-    phase = Text.assemble((f"● {status.phase}", style), f" {status.detail}" if status.detail else "")
+    phase = Text.assemble((f"● {status.phase}", style))
+    for word in ("paused", "halted"):
+        if getattr(status, word):
+            phase.append(f"  {word.upper()}", "bold red")
+    phase.append(f" {status.detail}" if status.detail else "")
+    if status.phase == "ready" and status.ailing:
+        phase.append(f"  not alive: {'; '.join(status.ailing)}", "red")
     if status.epoch > 1:
         phase.append(f"  epoch {status.epoch}", "dim")
     clock = Text(_date(status.market_ns), "bold")

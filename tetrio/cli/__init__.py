@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Sequence
 
 from tetrio.cli import machine, operate, run, setup, study
-from tetrio.cli.common import USAGE, Parser, complain, hold_streams
+from tetrio.cli.common import USAGE, Parser, complain, hold_streams, print_json
 from tetrio.errors import TetrioError, leaves
 
 __all__ = ["main"]
@@ -44,14 +44,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain("interrupted")
         return 1
-    except (TetrioError, BaseExceptionGroup) as error:
-        return _report(error, debug=options.debug)
-    except Exception as error:  # the last resort: say it in one line, and exit with the code for it
-        return _report(error, debug=options.debug)
+    except (Exception, BaseExceptionGroup) as error:  # the last resort: one line, and the exit code for it
+        code, text = _judge(error, debug=options.debug)
+        complain(text)
+        if options.json:
+            _say_failed(text, code)
+        return code
 
 
-def _report(error: BaseException, *, debug: bool) -> int:
-    """Say what went wrong in one line; the exit code. A group counts as its member only when it holds one kind."""
+def _say_failed(text: str, code: int) -> None:
+    """For the program that asked for JSON: nothing at all would be no JSON."""
+    from tetrio.log import one_line, redact
+
+    try:
+        print_json(error=one_line(redact(text)), exit_code=code)
+    except OSError:  # nobody reads; the exit code has to do
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _judge(error: BaseException, *, debug: bool) -> tuple[int, str]:
+    """The exit code, and what went wrong. A group counts as its member only when it holds one kind."""
     from tetrio.log import redact
 
     if debug:
@@ -60,14 +72,11 @@ def _report(error: BaseException, *, debug: bool) -> int:
     if len(kinds) == 1:
         (only,) = kinds.values()
         if isinstance(only, TetrioError):
-            complain(str(only))
-            return only.exit_code
+            return only.exit_code, str(only)
         if isinstance(only, KeyboardInterrupt):
-            complain("interrupted")
-            return 1
+            return 1, "interrupted"
     what = "; ".join(f"{kind.__name__}: {each}" for kind, each in kinds.items())
-    complain(what + ("" if debug else " (--debug shows where)"))
-    return 1
+    return 1, what + ("" if debug else " (--debug shows where)")
 
 
 def _parser() -> Parser:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tetrio.cli.common import Usage, add_configuration, command, overrides
 from tetrio.errors import ConfigError
@@ -122,8 +122,10 @@ def _add_exchange(commands: Commands) -> None:
     exchange = command(commands, "exchange", _exchange, "run a Binance Spot exchange on loopback, for any client")
     add = exchange.add_argument
     add("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="REST there, WebSocket on the next port; 0: any")
-    add("--market", default="synthetic", metavar="FILE", help="synthetic (default), or a recorded market")
-    add("--symbol", metavar="NAME", help="which symbol of the file; needed when it holds several")
+    add("--market", default="synthetic", metavar="FILE", help="synthetic (default), a recorded market, or binance: its own, relayed")
+    add("--symbol", metavar="NAME", help="which symbol of the file, where it holds several; or of binance")
+    add("--source-rest", default="", metavar="URL", help="with --market binance: another REST side")
+    add("--source-stream", default="", metavar="URL", help="with --market binance: other market streams")
     add("--fund", action="append", default=[], metavar="ASSET=AMOUNT", help="an opening balance; repeatable")
     add("--key", action="append", default=[], metavar="APIKEY=PUBLIC.pem", help="an Ed25519 client; repeatable")
     add("--secret", action="append", default=[], metavar="APIKEY=SECRET", help="an HMAC client (REST); repeatable")
@@ -148,8 +150,6 @@ def _add_exchange(commands: Commands) -> None:
 def _exchange(options: argparse.Namespace) -> int:
     if options.speed == "max":
         raise Usage("exchange --speed max: two processes share no clock; give a number, or use `tetrio serve`")
-    if options.market == "binance":
-        raise Usage("exchange --market binance: not part of this version yet; give a recorded FILE, or synthetic")
     if options.fault:
         raise Usage("exchange --fault: not part of this version yet")
     with _heeded_later():
@@ -175,6 +175,9 @@ def _host(options: argparse.Namespace) -> int:
             host=address,
             port=port,
             market=options.market,
+            source=host.parse_source(
+                options.market, options.symbol, cast(float, numbers["speed"]), options.source_rest, options.source_stream
+            ),
             symbol=options.symbol,
             assets=host.parse_assets(options.assets) if options.assets else None,
             funds=host.parse_all_funds(options.fund),

@@ -130,8 +130,6 @@ def _config_check(options: argparse.Namespace) -> int:
         for key in ("api_key_file", "private_key_file")
         if (path := getattr(settings.account, key)) and not Path(path).exists()
     ]
-    if settings.venue.name == "paper" and settings.embedded:
-        absent.append("the venue paper is not part of this version yet; `tetrio serve` refuses it")
     if options.json:
         print_json(ok=True, config=name, venue=settings.venue.name, symbol=settings.symbol.name, notes=absent)
         return 0

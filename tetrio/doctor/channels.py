@@ -12,9 +12,9 @@ from tetrio import keys
 from tetrio.doctor.rows import CONFIGURATION, Row, fail, ok, skip, warn
 from tetrio.errors import TetrioError
 from tetrio.faces import TelegramParams
-from tetrio.net.dial import reason
 from tetrio.log import Secret
 from tetrio.net.clock import machine_s
+from tetrio.net.dial import reason
 from tetrio.venue import check_url
 
 NAME = "telegram"

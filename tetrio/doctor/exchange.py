@@ -20,11 +20,11 @@ from tetrio.core.money import SymbolRules, decimal, plain
 from tetrio.doctor.machine import Held
 from tetrio.doctor.rows import BROKEN, CONFIGURATION, UNSAFE, Row, fail, ok, skip, warn
 from tetrio.errors import ConfigError, OrderRejected, TetrioError, UnsafeError, WireError
-from tetrio.net.dial import Address, dial, reason
 from tetrio.live.link import Link, open_link, refused
 from tetrio.live.rest import RECV_WINDOW_MS, Rest, open_rest
 from tetrio.live.rights import objections
 from tetrio.net.clock import machine_s
+from tetrio.net.dial import Address, dial, reason
 from tetrio.venue import SymbolParams, is_loopback
 from tetrio.wire.request import (
     AccountStatus,

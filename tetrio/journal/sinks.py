@@ -106,7 +106,7 @@ class _Writing(ABC):
 class FileSink(_Writing):
     """Appends to a file; a line that a full disk tore is closed by the next one's start.
 
-    A file that is made here is its owner's alone: balances are nobody else's business. One that is there keeps its mode.
+    A file that is made here is its owner's alone: it tells balances. One that is there keeps its mode.
     """
 
     facts_only = True

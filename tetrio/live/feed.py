@@ -18,9 +18,9 @@ from tetrio.core.money import SymbolRules
 from tetrio.core.params import StrategyParams
 from tetrio.errors import LinkError, LinkLost, LinkStale
 from tetrio.journal import Journal
-from tetrio.net.line import Line, open_line
 from tetrio.live.rest import Rest
 from tetrio.net.clock import Clock, machine_s
+from tetrio.net.line import Line, open_line
 from tetrio.status import Status
 from tetrio.wire.stream import Insane, KlineUpdate, MarketDecoder, ServerShutdown
 

@@ -19,8 +19,8 @@ import trio_websocket
 import wsproto.utilities
 
 from tetrio.errors import LinkError, LinkLost, LinkSlow, LinkStale, UnsafeError, WireError
-from tetrio.net.dial import Address, dial
 from tetrio.net.clock import machine_s
+from tetrio.net.dial import Address, dial
 from tetrio.wire.request import Event, Reply, decode_frame, encode_request
 
 CONNECT_S = 10.0

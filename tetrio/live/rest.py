@@ -16,9 +16,9 @@ import msgspec
 from tetrio.core.market import Kline
 from tetrio.core.money import SymbolRules
 from tetrio.errors import ConfigError, LinkLost, OrderRejected, OrderUnknown, UnsafeError, WireError
-from tetrio.net.dial import reason
 from tetrio.live.rights import Rights
 from tetrio.net.clock import machine_s
+from tetrio.net.dial import reason
 from tetrio.wire.request import ErrorBody, Reply, ServerTime, klines_of, raise_for, result_of, signed_query
 from tetrio.wire.rules import RateLimit, rate_limits, symbol_rules
 from tetrio.wire.sign import Signer

@@ -15,7 +15,7 @@ are the greatest common divisors of all prices and sizes); then again, line by l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,58 +24,12 @@ import msgspec
 from tetrio.core.money import SymbolRules
 from tetrio.errors import MarketError
 from tetrio.sim.candles import Candle
-from tetrio.sim.events import AggTrade, Batch, Depth, MarketEvent, PublicTrade, Top
+from tetrio.sim.events import AggTrade, Batch, MarketEvent
+from tetrio.sim.frames import DECODERS, MAKERS, decode_frame
 from tetrio.sim.grid import Divisor, Memo, file_rules
 from tetrio.sim.lines import lines_of
 
-
-class _Frame(msgspec.Struct):
-    stream: str
-    data: msgspec.Raw
-
-
-class _Top(msgspec.Struct):
-    b: str
-    B: str
-    a: str
-    A: str
-    u: int
-
-
-class _Trade(msgspec.Struct):
-    t: int
-    p: str
-    q: str
-    T: int
-    m: bool
-
-
-class _AggTrade(msgspec.Struct):
-    a: int
-    p: str
-    q: str
-    f: int
-    l: int  # noqa: E741
-    T: int
-    m: bool
-
-
-class _Depth(msgspec.Struct):
-    E: int
-    U: int
-    u: int
-    b: list[tuple[str, str]]
-    a: list[tuple[str, str]]
-
-
-_decode_frame = msgspec.json.Decoder(_Frame).decode
 _decode_any = msgspec.json.Decoder().decode
-_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
-    "bookTicker": msgspec.json.Decoder(_Top),
-    "trade": msgspec.json.Decoder(_Trade),
-    "aggTrade": msgspec.json.Decoder(_AggTrade),
-    "depth": msgspec.json.Decoder(_Depth),
-}
 
 
 class _Stream:
@@ -88,7 +42,7 @@ class _Stream:
         self.name = name
         self.symbol = symbol.upper() if rest and not symbol.startswith("!") else ""
         self.kind = rest.removesuffix("@100ms").removesuffix("@1000ms")
-        decoder = _DECODERS.get(self.kind)
+        decoder = DECODERS.get(self.kind)
         self.decode = decoder.decode if decoder else None
 
 
@@ -161,12 +115,7 @@ class Capture:
     def batches(self) -> Iterator[Batch]:
         """The symbol's events, those of one millisecond together. Once; `frames` counts the lines as they go by."""
         price_of, size_of = Memo(self.rules.tick_size), Memo(self.rules.step_size)
-        make: dict[str, Callable[..., MarketEvent]] = {
-            "bookTicker": _top,
-            "trade": _trade,
-            "depth": _depth,
-            "aggTrade": _agg_trade,
-        }
+        make = MAKERS
         agg_drives = self._driven_by_agg
         symbol, streams = self.symbol, self._names
         batch_ms, batch_ns, now_ns = -1, 0, 0
@@ -181,7 +130,7 @@ class Capture:
                 batch_ms = now_ns // 1_000_000
             self.frames = number
             try:
-                frame = _decode_frame(payload)
+                frame = decode_frame(payload)
             except msgspec.ValidationError:
                 continue
             stream = streams[frame.stream]
@@ -210,7 +159,7 @@ class Capture:
             else:
                 self.last_ns = stamp
             try:
-                frame = _decode_frame(payload)
+                frame = decode_frame(payload)
             except msgspec.ValidationError:
                 self._check_json(payload, number)
                 self.skipped += 1
@@ -272,32 +221,3 @@ class Capture:
 
     def _malformed(self, number: int, why: str) -> NoReturn:
         raise MarketError(f"{self._path}, line {number}: {why}") from None
-
-
-def _top(record: _Top, price: Memo, size: Memo, stream: str, raw: bytes, combined: bytes) -> Top:
-    return Top(price[record.b], size[record.B], price[record.a], size[record.A], record.u, stream, raw, combined)
-
-
-def _trade(record: _Trade, price: Memo, size: Memo, stream: str, raw: bytes, combined: bytes) -> PublicTrade:
-    return PublicTrade(price[record.p], size[record.q], record.t, record.T, record.m, stream, raw, combined)
-
-
-def _agg_trade(record: _AggTrade, price: Memo, size: Memo, stream: str, raw: bytes, combined: bytes) -> AggTrade:
-    return AggTrade(
-        price[record.p],
-        size[record.q],
-        record.a,
-        record.f,
-        record.l,
-        record.T,
-        record.m,
-        stream=stream,
-        raw=raw,
-        combined=combined,
-    )
-
-
-def _depth(record: _Depth, price: Memo, size: Memo, stream: str, raw: bytes, combined: bytes) -> Depth:
-    bids = [(price[at], size[lots]) for at, lots in record.b]
-    asks = [(price[at], size[lots]) for at, lots in record.a]
-    return Depth(record.U, record.u, record.E, bids, asks, stream, raw, combined)

@@ -6,8 +6,8 @@
 
 It listens on two ports of one host, REST and WebSocket (any path), through trio's listeners, so that it runs on a
 simulated network unmodified; `serve_ws_stream` and `serve_rest_stream` serve a stream of any kind without a listener.
-The market waits for the first stream subscriber. One symbol, one account, and all API keys are that account's.
-Printing, signals and files are the caller's.
+A market waits for the first stream subscriber; a relayed one does not. One symbol, one account, and all API keys are
+that account's. Printing, signals and files are the caller's.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from tetrio.sim.auth import HmacSecret
 from tetrio.sim.connection import Accepted, Connection, Transport, Turned
 from tetrio.sim.limits import FrameCounter, MessageRate
 from tetrio.sim.player import Clocks, Player
+from tetrio.sim.relay import Follower, Relay
 from tetrio.sim.rest import UNITS, RestServer
 from tetrio.sim.sapi import KeyRights
 from tetrio.sim.streams import Hub, Line
@@ -55,7 +56,7 @@ class ExchangeConfig:
     """What is served, and how."""
 
     market: Market
-    """Opened by `sim.tape.open_market`; played once."""
+    """Opened by `sim.tape.open_market`, and played once; or by `sim.relay.open_relay`, and followed."""
     clocks: Clocks
     keys: Mapping[str, Verifier | HmacSecret]
     """API key -> how its signatures are checked."""
@@ -133,8 +134,7 @@ class Exchange:
         longer, so that they hear of it. The record's `end` line is written on every way out.
         ConfigError when a port cannot be had.
         """
-        config = self._config
-        player = Player(self.venue, self._hub, config.clocks, beat_s=config.beat_s, on_end=config.on_market_end)
+        player = self._player()
         try:
             rest, ws = await self._listen()
             async with trio.open_nursery() as nursery:
@@ -149,6 +149,12 @@ class Exchange:
                     self.venue.retire()
         finally:
             self._end()
+
+    def _player(self) -> Player | Follower:
+        config = self._config
+        if isinstance(config.market, Relay):
+            return Follower(self.venue, self._hub, config.market)
+        return Player(self.venue, self._hub, config.clocks, beat_s=config.beat_s, on_end=config.on_market_end)
 
     async def _serve(
         self, scope: trio.CancelScope, rest: list[trio.SocketListener], ws: list[trio.SocketListener]

@@ -9,7 +9,7 @@ stream that nobody wants costs nothing. No task, no waiting: plain calls.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
@@ -264,6 +264,15 @@ class Publisher:
                 told[interval] = boundary_ms
         self._told_ms = told
         self._tell_average(event_ms)
+        self._hub.flush()
+
+    def catch_up(self, intervals: Collection[str], since_ms: int, now_ms: int) -> None:
+        """Klines that were over from `since_ms` to `now_ms`, once more, dated by their own end."""
+        for name in self._hub.names:
+            interval = self._klines.get(name, "")
+            if interval in intervals:
+                for candle in self._venue.candles.closed_since(interval, since_ms, now_ms):
+                    self._hub.publish(name, self._kline(interval, candle, candle.close_ms + 1, closed=True))
         self._hub.flush()
 
     def _tell_candles(self, name: str, interval: str, since_ms: int, boundary_ms: int, event_ms: int) -> None:
