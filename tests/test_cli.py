@@ -87,6 +87,16 @@ def test_every_error_has_its_exit_code_and_one_line(
     assert said.count("\n") == 1
 
 
+def test_an_error_is_json_too_for_a_program_that_asked_for_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(setup, "_version", raising(errors.UnsafeError("two\nlines")))
+    assert main(["version", "--json"]) == 6
+    out, said = capsys.readouterr()
+    assert json.loads(out) == {"error": "two\nlines", "exit_code": 6}
+    assert said == "tetrio: two\\nlines\n"
+
+
 def test_debug_adds_the_traceback(monkeypatch: pytest.MonkeyPatch, err: Any) -> None:
     monkeypatch.setattr(setup, "_version", raising(ZeroDivisionError("x")))
     assert main(["version", "--debug"]) == 1

@@ -283,6 +283,18 @@ def test_three_urls_aim_the_bot_elsewhere_whatever_the_venue() -> None:
         load(*urls, *AIMED[1:])
 
 
+def test_paper_brings_its_own_exchange_whatever_market_it_relays() -> None:
+    paper = load("venue.name=paper", "symbol.name=ETHFDUSD")
+    assert (paper.embedded, paper.relayed) == (True, True)
+    assert (paper.urls.rest, paper.urls.stream) == ("https://api.binance.com", "wss://stream.binance.com:9443")
+    moved = load("venue.name=paper", "symbol.name=X", "venue.rest=http://127.0.0.1:1", "venue.stream=ws://127.0.0.1:2")
+    assert moved.relayed
+    assert (moved.urls.rest, moved.urls.stream) == ("http://127.0.0.1:1", "ws://127.0.0.1:2")
+    aimed = load("venue.name=paper", "venue.ws_api=ws://127.0.0.1:2/ws-api/v3", *AIMED)
+    assert (aimed.embedded, aimed.relayed) == (False, False)
+    assert not load().relayed
+
+
 def test_the_venues_have_binances_own_ends() -> None:
     settings = load("venue.name=testnet", *AIMED)
     assert settings.urls.ws_api == "wss://ws-api.testnet.binance.vision/ws-api/v3"

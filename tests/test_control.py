@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import os
 import shutil
@@ -308,6 +309,35 @@ async def test_a_refusal_is_told_as_one(tmp_path: Path) -> None:
     assert not reply.ok
     assert reply.data["done"] is False
     assert "--force" in reply.text
+
+
+@pytest.mark.parametrize("word", WORDS)
+async def test_of_a_caller_who_has_given_up_only_what_makes_it_safer_is_obeyed(tmp_path: Path, word: str) -> None:
+    operator, journal = Operator(), a_journal()
+    with opened(tmp_path / "t.sock") as door:
+        with socket.socket(socket.AF_UNIX) as caller:  # a bot that is held up: its queue takes what is said
+            caller.connect(str(door.path))
+            caller.sendall(f'{{"v":1,"do":"{word}"}}\n'.encode())
+        async with trio.open_nursery() as nursery:
+            await nursery.start(functools.partial(
+                server.serve_control, door, status=running_status(), obeys=operator, journal=journal
+            ))  # fmt: skip
+            assert (await ask(door.path, "health")).ok
+            nursery.cancel_scope.cancel()
+    if word in ("exit", "flatten", "resume"):
+        assert operator.said == []
+        assert [fact.fields["done"] for fact in journal.recent if fact.kind == "command"] == [False]
+    else:
+        assert [order.word for order in operator.said] == [word]
+
+
+async def test_a_caller_who_says_no_more_and_waits_is_obeyed(tmp_path: Path) -> None:
+    operator = Operator()
+    async with serving(tmp_path / "t.sock", obeys=operator) as path, await trio.open_unix_socket(path) as stream:
+        await stream.send_all(b'{"v":1,"do":"exit"}\n')
+        await stream.send_eof()
+        assert json.loads(await read_line(stream))["ok"]
+    assert [order.word for order in operator.said] == ["exit"]
 
 
 async def test_a_preview_does_nothing(tmp_path: Path) -> None:

@@ -167,6 +167,7 @@ async def test_ages_are_in_the_machines_seconds_on_a_fast_clock(mock_clock: Mock
     mock_clock.jump(40.0)
     shown = numbers(metrics.exposition(status, a_journal()))
     assert shown["tetrio_beat_age_seconds"] == pytest.approx(2.0)
+    assert shown["tetrio_loop_lag_seconds"] == 0.5, "the pulse writes it in them"
 
 
 async def test_the_processs_numbers_are_those_of_prometheus_own_collector() -> None:

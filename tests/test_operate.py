@@ -176,6 +176,11 @@ def test_a_bot_that_does_not_answer_is_not_alive(tmp_path: Path, capsys: SAID, m
         assert json.loads(said.out)["alive"] is False
         assert "does not answer" in said.err
         assert main(["status", "--socket", str(door.path)]) == 5
+        capsys.readouterr()
+        assert main(["exit", "--socket", str(door.path)]) == 5
+        assert "`exit` is not obeyed any more" in capsys.readouterr().err
+        assert main(["halt", "--json", "--socket", str(door.path)]) == 5
+        assert "may still be obeyed" in json.loads(capsys.readouterr().out)["error"]
     finally:
         door.close()
 

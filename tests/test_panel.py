@@ -230,3 +230,22 @@ async def test_a_stuck_terminal_holds_up_nobody(monkeypatch: pytest.MonkeyPatch)
                 await trio.sleep(0.005)  # others go on
             nursery.cancel_scope.cancel()
     terminal.stuck = False
+
+
+def test_the_header_says_what_the_operator_has_said_and_what_ails() -> None:
+    status = busy()
+    status.paused = status.halted = True
+    status.ailing = ("the market's beat is 12 s old",)
+    console = Console(file=io.StringIO(), width=160, height=24)
+    with console.capture() as capture:
+        console.print(panel.render(status))
+    header = capture.get().splitlines()[0]
+    assert "PAUSED" in header
+    assert "HALTED" in header
+    assert "not alive: the market's beat is 12 s old" in header
+    status.paused = status.halted = False
+    status.ailing = ()
+    with console.capture() as capture:
+        console.print(panel.render(status))
+    header = capture.get().splitlines()[0]
+    assert not any(word in header for word in ("PAUSED", "HALTED", "not alive"))

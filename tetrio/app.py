@@ -170,6 +170,8 @@ class _Run:
         config = self.config
 
         def say(state: str, **fields: object) -> None:
+            if state in ("up", "lost"):
+                self.status.links["source"] = state
             journal.write("link", name="source", state=state, **fields)
 
         async with trio.open_nursery() as nursery:

@@ -137,6 +137,8 @@ class Beside:
             params, read_token(Path(params.token_file)),
             status=self._status, journal=self._journal, obeys=self._bot.commander, now_ns=WallClock().now_ns,
         )  # fmt: skip
+        for fact in tuple(self._journal.recent):  # the start was written before there was anybody to hear of it
+            messenger.listen(fact)
         self._journal.listeners.append(messenger.listen)
         nursery.start_soon(self._mind, "telegram", messenger.run)
 

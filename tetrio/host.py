@@ -176,7 +176,7 @@ def _fraction(key: str, text: str) -> Decimal:
     return value
 
 
-def parse_source(market: str, symbol: str | None, speed: float, rest: str, stream: str) -> Source | None:
+def parse_source(market: str, symbol: str | None, speed: str, rest: str, stream: str) -> Source | None:
     """Whose market `--market binance` relays, Binance's own unless told; None for any other; ConfigError."""
     if market != RELAYED:
         if rest or stream:
@@ -184,8 +184,8 @@ def parse_source(market: str, symbol: str | None, speed: float, rest: str, strea
         return None
     if not symbol:
         raise ConfigError(f"--market {RELAYED} relays one symbol: name it, such as --symbol ETHUSDT")
-    if speed != 1:
-        raise ConfigError(f"--market {RELAYED} is as fast as it is: leave out --speed {speed:g}")
+    if speed != "1":
+        raise ConfigError(f"--market {RELAYED} is as fast as it is: leave out --speed {speed}")
     own = VENUE_URLS["paper"]
     for option, url, schemes in (
         ("--source-rest", rest, ("https", "http")),

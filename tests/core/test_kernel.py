@@ -573,3 +573,11 @@ class Watched:
     def bid(self) -> int:
         self.reads += 1
         return self._bid
+
+
+@pytest.mark.parametrize("word", [Word.EXIT, Word.FLATTEN])
+def test_an_exit_said_of_a_regime_that_has_ended_meanwhile_does_nothing(word: Word) -> None:
+    state, decisions = kernel.on_command(after(begin(QUOTE), asking(10_000)), Command(word, leaving=Regime.BASE))
+    assert (decisions, state.armed, state.taking) == ([], False, False)
+    _, decisions = kernel.on_command(state, Command(word, leaving=Regime.QUOTE))
+    assert kinds(decisions) == [("armed", "m")]

@@ -93,3 +93,22 @@ def test_the_files_are_the_owners_alone(tmp_path: Path) -> None:
 )
 def test_where_the_words_are_kept(setting: str, environ: dict[str, str], found: Path | None) -> None:
     assert state_directory(setting, environ) == found
+
+
+def test_words_are_read_even_where_the_lock_cannot_be_made(tmp_path: Path) -> None:
+    with latch(tmp_path) as (made, _):
+        made.set(halted=True)
+    (lock,) = tmp_path.glob("*.lock")
+    lock.unlink()
+    lock.mkdir()
+    with latch(tmp_path) as (made, found):
+        assert found
+        assert made.words.halted
+        assert "will not survive a restart" in made.trouble
+
+
+def test_a_directory_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(UnsafeError, match="others may write to it"):
+        Latch(tmp_path / "open").open("live", "7", "ETHUSDT")

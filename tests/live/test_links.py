@@ -11,9 +11,9 @@ import trio.testing
 import trio_websocket
 
 from tetrio.errors import ConfigError, LinkError, LinkLost, LinkStale
+from tetrio.live.link import open_link
 from tetrio.net.dial import Address
 from tetrio.net.line import open_line
-from tetrio.live.link import open_link
 from tetrio.net.simnet import SimNet, with_simnet
 
 Clock = trio.testing.MockClock

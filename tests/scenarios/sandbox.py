@@ -16,16 +16,16 @@ import attrs
 import pytest
 import trio
 
-import tetrio.net.line
 import tetrio.live.link
+import tetrio.net.line
 from tests.scenarios.referee import Verdict, judge
 from tests.scenarios.runs import CAPTURES, REPLAY, raw_lines
 from tetrio import config
 from tetrio.core.money import SymbolRules
 from tetrio.journal import Journal, StreamSink
 from tetrio.live.bot import Bot, Setup
-from tetrio.net.dial import Address, dial
 from tetrio.net import clock, simnet, virtual
+from tetrio.net.dial import Address, dial
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
 from tetrio.sim.tape import open_market
 from tetrio.status import Status

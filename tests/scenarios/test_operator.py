@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from tests.scenarios.sandbox import Fault, Run, cut_market, played
+from tetrio.health import Bounds
 from tetrio.operator import Answer, Order
 
 EVENTS = ("accept", "fill", "cancel", "expire")
@@ -48,6 +49,11 @@ def ready(status: Any) -> bool:
 
 def resting(status: Any) -> bool:
     return status.order is not None and status.order.state == "open"
+
+
+def working_off(status: Any) -> bool:
+    """A BUY rests on although its first fills have ended its regime."""
+    return status.regime == "BASE" and not status.armed and resting(status) and status.order.side == "BUY"
 
 
 def lines(run: Run) -> list[dict[str, Any]]:
@@ -168,3 +174,81 @@ def test_what_cannot_be_done_is_refused_in_words(word: str, market: Path) -> Non
     assert told[0] | {"ts": 0} == {
         "ts": 0, "kind": "command", "word": word, "by": "test", "done": False, "text": says.answers[0].text,
     }  # fmt: skip
+
+
+def test_a_halt_is_kept_by_a_stop_that_would_leave_what_rests(market: Path) -> None:
+    says = Says((ready, "exit"), (resting, "halt"), (0, "stop"))
+    run = played(says, market, "exit.on_stop=leave")
+    assert "is cancelled" in says.answers[2].text
+    assert (run.clean, run.verdict.left_open) == (True, [])
+
+
+class Heard(Says):
+    """Asks, as the pulse does, since when the user stream owes something."""
+
+    def __init__(self, *words: tuple[float | Callable[[Any], bool], str]) -> None:
+        super().__init__(*words)
+        self.owed_s = 0.0
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(super().run)
+            while not self.bot.stop.is_set():
+                self.bot.check_vitals()
+                since = self.bot.status.vitals.unproven_since
+                self.owed_s = max(self.owed_s, 0.0 if since is None else trio.current_time() - since)
+                await trio.sleep(1)
+
+
+class Deaf(Heard):
+    """The user stream goes silent once the bot is ready; replies still come."""
+
+    def told(self, line: Any, frame: dict[str, Any]) -> list[tuple[float, dict[str, Any]]]:
+        return [] if "id" not in frame and ready(self.bot.status) else [(0, frame)]
+
+
+def test_a_user_stream_that_has_gone_silent_is_noticed_although_balances_are_asked_for(market: Path) -> None:
+    deaf = Deaf((ready, "exit"))
+    played(deaf, market)
+    assert deaf.owed_s > Bounds().proof_s
+
+
+def test_a_user_stream_that_tells_owes_nothing_for_long(market: Path) -> None:
+    heard = Heard((ready, "exit"))
+    run = played(heard, market)
+    assert run.verdict.exits
+    assert heard.owed_s <= 2
+
+
+def test_a_disarm_takes_back_the_rest_of_an_exit_that_its_own_first_fills_disarmed(market: Path) -> None:
+    says = Says((ready, "exit"), (working_off, "disarm"))
+    run = played(says, market, "venue.fund=ETH=0,USDT=100000")
+    assert "nothing is armed; the resting order BUY" in says.answers[1].text
+    after = [line for line in lines(run) if line["ts"] > says.said_ns[1] + 1e9 and line["side"] == "BUY"]
+    assert [line for line in after if line["client_order_id"].split("-")[3] == "1m"] == []
+
+
+class Gap(Says):
+    """No events from an exit's acceptance on, and then the link is cut."""
+
+    deaf = False
+
+    def told(self, line: Any, frame: dict[str, Any]) -> list[tuple[float, dict[str, Any]]]:
+        return [] if self.deaf and "id" not in frame else [(0, frame)]
+
+    async def run(self) -> None:
+        await super().run()
+        while not resting(self.bot.status):  # noqa: ASYNC110 - as above
+            await trio.sleep(0.01)
+        self.deaf = True
+        await trio.sleep(12)
+        self.deaf = False
+        self.lines["account"].cut()  # type: ignore[attr-defined]  # a tampered one's
+
+
+def test_the_first_fills_of_an_account_are_all_told_although_they_fell_between_two_links(market: Path) -> None:
+    run = played(Gap((ready, "exit")), market)
+    filled = [line for line in lines(run) if line["ev"] == "fill"]
+    told = [fact for fact in run.facts if fact["kind"] == "fill"]
+    assert len(filled) > 1
+    assert sorted(fact["trade_id"] for fact in told) == sorted(line["trade_id"] for line in filled)

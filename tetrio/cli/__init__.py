@@ -54,10 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _say_failed(text: str, code: int) -> None:
     """For the program that asked for JSON: nothing at all would be no JSON."""
-    from tetrio.log import one_line, redact
+    from tetrio.log import redact
 
     try:
-        print_json(error=one_line(redact(text)), exit_code=code)
+        print_json(error=redact(text), exit_code=code)
     except OSError:  # nobody reads; the exit code has to do
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -108,7 +108,12 @@ def _word(options: argparse.Namespace) -> int:
         complain("not confirmed; nothing was done")
         return 1
     more = {"force": True} if getattr(options, "force", False) else {}
-    return _say(client.ask(places, options.do, **more), options)
+    try:
+        return _say(client.ask(places, options.do, **more), options)
+    except client.NoAnswer as error:
+        dropped = options.do in ("exit", "flatten", "resume")  # tetrio.control.server.ANSWERED
+        fate = "is not obeyed any more" if dropped else "may still be obeyed when it goes on"
+        raise client.NoAnswer(f"{error}; `{options.do}` {fate}") from None
 
 
 def _stop(options: argparse.Namespace) -> int:

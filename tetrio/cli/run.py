@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from tetrio.cli.common import Usage, add_configuration, command, overrides
 from tetrio.errors import ConfigError
@@ -122,7 +122,7 @@ def _add_exchange(commands: Commands) -> None:
     exchange = command(commands, "exchange", _exchange, "run a Binance Spot exchange on loopback, for any client")
     add = exchange.add_argument
     add("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="REST there, WebSocket on the next port; 0: any")
-    add("--market", default="synthetic", metavar="FILE", help="synthetic (default), a recorded market, or binance: its own, relayed")
+    add("--market", default="synthetic", metavar="FILE", help="synthetic (default), a recording, or binance: relayed")
     add("--symbol", metavar="NAME", help="which symbol of the file, where it holds several; or of binance")
     add("--source-rest", default="", metavar="URL", help="with --market binance: another REST side")
     add("--source-stream", default="", metavar="URL", help="with --market binance: other market streams")
@@ -168,6 +168,9 @@ def _host(options: argparse.Namespace) -> int:
         name: structure_one(Given(f"venue.{name}", Text(getattr(options, name)), f"--{name}"))
         for name in ("speed", "seed", "fills")
     }
+    source = host.parse_source(
+        options.market, options.symbol, options.speed, options.source_rest, options.source_stream
+    )
     maker, taker = host.parse_fees(options.fee)
     keys = host.read_keys(options.key, options.secret)
     return host.run(
@@ -175,9 +178,7 @@ def _host(options: argparse.Namespace) -> int:
             host=address,
             port=port,
             market=options.market,
-            source=host.parse_source(
-                options.market, options.symbol, cast(float, numbers["speed"]), options.source_rest, options.source_stream
-            ),
+            source=source,
             symbol=options.symbol,
             assets=host.parse_assets(options.assets) if options.assets else None,
             funds=host.parse_all_funds(options.fund),

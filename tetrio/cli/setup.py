@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tetrio import __version__
-from tetrio.cli.common import Usage, add_configuration, command, overrides, print_json
+from tetrio.cli.common import Usage, add_configuration, command, complain, overrides, print_json
 from tetrio.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -124,6 +124,8 @@ def _config_check(options: argparse.Namespace) -> int:
     except ConfigError as error:
         if options.json:
             print_json(ok=False, config=name, error=str(error))
+            complain(str(error))
+            return error.exit_code
         raise
     absent = [
         f"account.{key} = {path}: no such file yet"

@@ -11,6 +11,7 @@ import functools
 import json
 import logging
 import os
+import select
 import socket
 import struct
 from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ from tetrio.errors import TetrioError
 from tetrio.journal import Journal
 from tetrio.net.clock import machine_s
 from tetrio.net.serving import serve_few
-from tetrio.operator import WORDS, Obeys, Order
+from tetrio.operator import TRADES, WORDS, Obeys, Order
 from tetrio.status import Status, snapshot
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ REQUEST_S = 5.0  # from the connection to the end of the request
 REPLY_S = 5.0  # for a client to take a line
 LAST_REPLY_S = 1.0  # the same when we are about to end
 WATCH_EVERY_S = 1.0
+ANSWERED = (*TRADES, "resume")
+"""Words that only somebody who still waits for the answer has obeyed: what makes the bot safer is never too late."""
 
 _CREDENTIALS = struct.Struct("iII")  # pid, uid, gid
 
@@ -138,10 +141,21 @@ async def _attend(hall: _Hall, stream: trio.SocketStream) -> None:
 
 
 async def _obey(hall: _Hall, stream: trio.SocketStream, order: Order) -> None:
+    if order.word in ANSWERED and _hung_up(stream):
+        text = "said while the bot was held up, by a caller who has given up waiting: not obeyed, say it again"
+        hall.journal.write("command", word=order.word, by=order.by, done=False, text=text)
+        return
     answer = hall.obeys.obey(order)
     reply = _reply(answer.done, answer.text, {"done": answer.done, "text": answer.text})
     with trio.move_on_after(machine_s(LAST_REPLY_S), shield=True):  # a `stop` must not cut off its own answer
         await stream.send_all(reply)
+
+
+def _hung_up(stream: trio.SocketStream) -> bool:
+    """Whether the guest has closed its end altogether; one that only says no more still waits for an answer."""
+    line = select.poll()
+    line.register(stream.socket, 0)
+    return any(events & select.POLLHUP for _, events in line.poll(0))
 
 
 async def _watch(hall: _Hall, stream: trio.SocketStream, do: str) -> None:

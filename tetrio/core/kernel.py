@@ -85,6 +85,8 @@ class Command:
     word: Word
     force: bool = False
     """DISARM: a hard stop too."""
+    leaving: Regime | None = None
+    """EXIT, FLATTEN: the regime that the operator saw; in another one they do nothing. None: whichever it is."""
 
 
 @attrs.frozen
@@ -155,7 +157,7 @@ def on_command(state: State, command: Command) -> tuple[State, list[Decision]]:
     new.zone = NOWHERE
     match command.word:
         case Word.EXIT | Word.FLATTEN:
-            if new.regime in (Regime.BASE, Regime.QUOTE):
+            if new.regime in (Regime.BASE, Regime.QUOTE) and command.leaving in (None, new.regime):
                 new.taking |= command.word is Word.FLATTEN
                 if new.maker is not Reason.MANUAL:
                     _arm(new, Reason.MANUAL, decisions)

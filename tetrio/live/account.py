@@ -124,7 +124,7 @@ class Account:
     async def _own_fills(self) -> None:
         """Fills that no event told, because they fell between two links; at the first sync only where they end."""
         params: dict[str, object] = {"symbol": self._sleeve.rules.name}
-        params |= {"limit": 1} if self._sleeve.last_trade_id < 0 else {"fromId": self._sleeve.last_trade_id + 1}
+        params |= {"fromId": self._sleeve.last_trade_id + 1} if self._sleeve.trades_known else {"limit": 1}
         self._sleeve.take_trades(result_of(await self._link.request("myTrades", params), list[MyTrade]))
 
     async def _ask(self, order: OwnOrder) -> None:

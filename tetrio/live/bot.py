@@ -113,7 +113,7 @@ class Bot:
         """The key whose rights have been looked at."""
         self._logged_on = False
         self._account_number = 0
-        self._proof: tuple[int, float] | None = None
+        self._proof: float | None = None
 
     def exchange_ms(self) -> int:
         """The exchange's clock, as measured."""
@@ -143,6 +143,8 @@ class Bot:
 
         UnsafeError, LinkError and the like when the key is no good: then nothing has changed.
         """
+        if self._sleeve is None:
+            raise LinkLost("the exchange has not been reached yet, so nothing can be tried: say it again when it has")
         async with open_link(self.setup.ws_api, self.exchange_ms, name="renewal") as link:
             account = self._account_over(link)
             await account.log_on(signer, api_key)
@@ -156,13 +158,16 @@ class Bot:
         self._renewed.set()
 
     def check_vitals(self) -> None:
-        """Note since when the balances owe us what an own order did to them; asked once a second."""
+        """Note since when the user stream owes us what an own order did to the balances; asked once a second.
+
+        That the executor has asked for them meanwhile goes on with trading; it does not make the stream alive.
+        """
         sleeve, vitals = self._sleeve, self.status.vitals
-        if sleeve is None or sleeve.fresh:
+        if sleeve is None or sleeve.proven:
             self._proof = None
-        elif self._proof is None or self._proof[0] != sleeve.changes:  # nothing is sent while they owe: they were told
-            self._proof = sleeve.changes, trio.current_time()
-        vitals.unproven_since = self._proof[1] if self._proof else None
+        elif self._proof is None:
+            self._proof = trio.current_time()
+        vitals.unproven_since = self._proof
 
     async def _watch_over_epochs(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -256,6 +261,7 @@ class Bot:
             workers.start_soon(self._check_rights, rest, checked)
             params = await self._synchronise(account, sleeve, checked)
             strategy = self._strategy(sleeve, params)
+            self.status.detail = "waits for the first best bid and ask; none comes until one of them changes"
             workers.start_soon(account.run, out, self._intents.ring)
             workers.start_soon(strategy.run, inbound)
             workers.start_soon(self._carry_words, out.clone())
@@ -296,6 +302,7 @@ class Bot:
         if params.fee is None:
             params = attrs.evolve(params, fee=await account.maker_fee())
         sleeve.synced = True
+        sleeve.owes_from(self.exchange_ms())
         account.tell_balances()
         source = "jumpstart" if self.setup.jumpstart else "account.status, openOrders.status, myTrades"
         self.journal.write(
@@ -422,7 +429,7 @@ class Bot:
             if order.state in (OrderState.UNKNOWN, OrderState.SENT):
                 sleeve.lose(order)
                 await executor.resolve(order, within_s=GOODBYE_REPLY_S)
-        if self.setup.exit.on_stop == "cancel":
+        if self.setup.exit.on_stop == "cancel" or self.commander.halted:  # a halt has promised it
             for order in sleeve.unfinished():
                 await self._take_away(link, sleeve, order)
         symbol = {"symbol": self.setup.symbol}

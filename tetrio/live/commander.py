@@ -14,7 +14,7 @@ from decimal import Decimal
 import trio
 
 from tetrio.core.kernel import Command, Decision, Word
-from tetrio.core.market import Side
+from tetrio.core.market import Regime, Side
 from tetrio.core.params import ExitParams
 from tetrio.journal import Journal
 from tetrio.live.latch import Latch
@@ -183,6 +183,8 @@ class Commander:
     def _disarm(self, order: Order) -> Answer:
         armed = self._status.armed or ("manual" if self._latch.words.leaving else "")
         if not armed:
+            if self._status.order is not None:  # what an exit that its own first fills disarmed still works off
+                self._say(Word.DISARM)
             return Answer(True, f"nothing is armed; {self._resting('is cancelled')}")
         if armed == "hard stop" and not order.force:
             return Answer(False, "a hard stop is armed and stays: `disarm --force` takes it back too; "
@@ -260,7 +262,7 @@ class Commander:
         return "" if self._in_reach else "once the exchange is reached again (prices as last seen): "
 
     def _at_stop(self) -> str:
-        return "is cancelled" if self._params.on_stop == "cancel" else "stays (on_stop = leave)"
+        return "is cancelled" if self._params.on_stop == "cancel" or self.halted else "stays (on_stop = leave)"
 
     def _remembered(self) -> str:
         if not self._latch.kept:
@@ -296,4 +298,5 @@ class Commander:
         self._journal.write("command", word=word, by="an earlier order", done=done, text=text)
 
     def _say(self, word: Word, *, force: bool = False) -> None:
-        self._send.send_nowait(Command(word, force=force))
+        leaving = Regime(self._status.regime) if word in (Word.EXIT, Word.FLATTEN) else None
+        self._send.send_nowait(Command(word, force=force, leaving=leaving))

@@ -86,6 +86,11 @@ class Latch:
         self._path = self._directory / f"{name}.json"
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._directory.stat().st_mode & 0o022:
+                raise UnsafeError(
+                    f"{self._directory}: others may write to it, and so lift a halt: chmod go-w {self._directory}, or "
+                    "name another directory as control.state"
+                )
             self._take_lock(self._directory / f"{name}.lock", symbol)
         except OSError as error:  # a file may be there all the same
             self._fail(error.strerror or str(error))

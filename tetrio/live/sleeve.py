@@ -21,6 +21,7 @@ from tetrio.wire.request import AccountStatus, CanceledOrder, MyTrade, OrderStat
 from tetrio.wire.user import ExecutionReport, OutboundAccountPosition, fill_of
 
 KEPT = 2000  # final orders remembered, for fills and reports that come late: a busy day of them
+PROOF_MS = 1000
 OrderTold = Callable[[OwnOrder, OwnOrder | None, int | None], None]
 """(order now, order before or None, refusal code or None): every change of state or fill."""
 
@@ -70,6 +71,9 @@ class Sleeve:
         """How often an own order has changed what is held or locked."""
         self._balance_ms = 0
         self._changed_ms = 0
+        self._owed_ms = self._told_ms = 0
+        self.trades_known = False
+        """Whether it has been asked where own trades end: later ones are asked for from there."""
         self._now_ns: Callable[[], int] = lambda: 0
 
     def reckon_time_by(self, now_ns: Callable[[], int]) -> None:
@@ -106,6 +110,18 @@ class Sleeve:
         usable = min(held.free + min(ours, held.locked), held.free + held.locked - reserve)
         return max(0, self.rules.floor_lots(usable) if side is Side.SELL else self.rules.floor_tick_lots(usable))
 
+    @property
+    def proven(self) -> bool:
+        """Whether the user stream itself has told of the last change of an own order, by report or by balances.
+
+        To the second: an order's reply and the event that follows it need not bear the same millisecond.
+        """
+        return self._changed_ms <= max(self._owed_ms, self._told_ms + PROOF_MS)
+
+    def owes_from(self, now_ms: int) -> None:
+        """A stream was subscribed to: it owes what happens from now on."""
+        self._owed_ms = now_ms
+
     def doubt_balances(self) -> None:
         """They turned out to be wrong: `fresh` is false until others are told or asked for."""
         self.fresh = False
@@ -127,6 +143,7 @@ class Sleeve:
 
     def take_position(self, position: OutboundAccountPosition) -> None:
         """Merge the balances that an event lists; an event older than what is known is passed over."""
+        self._told_ms = max(self._told_ms, position.updated_ms)
         if position.updated_ms < self._balance_ms:
             return
         with _readable("outboundAccountPosition"):
@@ -214,6 +231,7 @@ class Sleeve:
         """Apply an execution report; None when the order is not ours."""
         if report.symbol != self.rules.name:
             return None
+        self._told_ms = max(self._told_ms, report.transact_ms)
         name = report.own_client_order_id
         if not self._ours(name):
             return None
@@ -245,6 +263,7 @@ class Sleeve:
 
     def take_trades(self, trades: Iterable[MyTrade]) -> None:
         """Own fills asked for after a gap: those of orders of ours that no event has told are told now."""
+        self.trades_known = True
         by_number = {order.order_id: name for name, order in self._orders.items() if order.order_id is not None}
         for trade in trades:
             name = by_number.get(trade.order_id)

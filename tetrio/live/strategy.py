@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from tetrio.core import kernel
-from tetrio.core.kernel import Command, Decision, KernelRules, State
+from tetrio.core.kernel import Command, Decision, KernelRules, State, Word
 from tetrio.core.market import Holdings, Quote, Reason, Trade, Want
 from tetrio.core.money import SymbolRules, plain
 from tetrio.core.orders import OwnOrder, reason_of
@@ -89,6 +89,8 @@ class Strategy:
     def obey(self, command: Command) -> None:
         """A word of the operator's that holds from the first observation on."""
         self._state, decisions = kernel.on_command(self._state, command)
+        if command.word is Word.DISARM:
+            self._finish = None
         self._tell(decisions)
 
     def adopt(self, orders: list[OwnOrder]) -> None:
@@ -173,7 +175,8 @@ class Strategy:
         intent = Intent(want, self._quote, self._finish)
         if want != before.want:
             self._tell_want(want)
-        if want != before.want or ((want or intent.finish) is not None and _moved(intent.quote, before.quote)):
+        moved = (want or intent.finish) is not None and _moved(intent.quote, before.quote)
+        if moved or (want, intent.finish) != (before.want, before.finish):
             self._intents.put(intent)
         else:
             self._intents.value = intent

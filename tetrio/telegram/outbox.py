@@ -203,7 +203,7 @@ class Outbox:
             return
         counts = Counter(letter.what for letter in self._news.values())
         self._news.clear()
-        told = ", ".join(f"{count} {what}{'s' if count > 1 else ''}" for what, count in counts.items())
+        told = ", ".join(f"{count} {_plural(what) if count > 1 else what}" for what, count in counts.items())
         text = f"Telegram could not be reached for {outage_s / 60:.0f} min; not sent one by one: {told}"
         self._answers[self._next()] = Letter(text=f"{text}. /status says how it is", rank=Rank.ANSWER, at=now)
 
@@ -232,6 +232,10 @@ class Outbox:
     def _editable_at(self, letter: Letter) -> float:
         thread = self._threads.get(letter.key)
         return thread.sent_at + EDIT_S if thread else -math.inf
+
+
+def _plural(what: str) -> str:
+    return f"{what}es" if what.endswith("s") else f"{what}s"
 
 
 def _counted(count: int) -> str:

@@ -20,7 +20,7 @@ from telegram import Update
 from telegram.error import TelegramError
 from telegram.request import BaseRequest, RequestData
 
-from tetrio.log import Secret
+from tetrio.log import Secret, one_line, redact
 from tetrio.net.clock import machine_s
 
 STAND_IN = "0:hidden"
@@ -163,7 +163,7 @@ def _refusal(code: int, answer: dict[str, Any]) -> Refusal:
     after, moved = parameters.get("retry_after"), parameters.get("migrate_to_chat_id")
     return Refusal(
         code,
-        str(answer.get("description") or f"HTTP {code}")[:200],
+        one_line(redact(str(answer.get("description") or f"HTTP {code}")[:2000]))[:200],  # a proxy may quote the URL
         retry_after_s=float(after) if isinstance(after, int) and not isinstance(after, bool) and after > 0 else None,
         moved_to=moved if isinstance(moved, int) else None,
     )

@@ -126,6 +126,7 @@ class Sender:
 
     async def _send(self, api: Api, letter: Letter) -> None:
         every_s = GROUP_EVERY_S if self.chat < 0 else CHAT_EVERY_S  # groups have negative ids
+        began = now_s()
         try:
             await self._deliver(api, letter)
         except bot_api.Flooded as error:
@@ -142,7 +143,7 @@ class Sender:
             hold_s = self._unreachable(letter, error)
         else:
             hold_s = every_s
-            self._works()
+            self._works(now_s() - began)
         self._not_before = now_s() + max(hold_s, every_s)
 
     async def _deliver(self, api: Api, letter: Letter) -> None:
@@ -195,9 +196,11 @@ class Sender:
             self._failing_since = now_s()
             self._note("lost", chat=self.chat, why=redact(why))
 
-    def _works(self) -> None:
+    def _works(self, took_s: float) -> None:
         self.taken += 1
-        self._failures = self._timeouts = self._refusals = 0
+        self._failures = self._refusals = 0
+        if took_s < SEND_S / 2:  # one that stays slow keeps the time that it needs: no letter is in doubt for it again
+            self._timeouts = 0
         if self._failing_since is not None:
             since, self._failing_since = self._failing_since, None
             self.outbox.catch_up(now_s(), since)

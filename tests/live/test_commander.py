@@ -1,0 +1,209 @@
+"""The operator's words while nothing, or not everything, is known: before the first sync, between two links."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import trio
+
+from tetrio.core.kernel import Decision, Word
+from tetrio.core.params import ExitParams
+from tetrio.journal import Journal
+from tetrio.live.commander import PENDING, Commander
+from tetrio.live.latch import Latch
+from tetrio.operator import Answer, Order
+from tetrio.status import LiveOrder, Status
+
+RESTING = LiveOrder(side="SELL", price="2001.00", qty="1", filled="0", client_order_id="tt-1", placed_ns=0)
+
+
+class Rig:
+    """A commander and what it was made with; nothing of an exchange."""
+
+    def __init__(self, directory: Path | None = None, *, phase: str = "ready", regime: str = "BASE") -> None:
+        self.journal = Journal([], lambda: 0)
+        self.status = Status(
+            phase=phase, regime=regime, bid="2000.00", ask="2000.01", base_asset="ETH", quote_asset="USDT",
+            holding={"ETH": Decimal(1), "USDT": Decimal(0)},
+        )  # fmt: skip
+        self.latch = Latch(directory)
+        self.stop = trio.Event()
+        self.commander = Commander(
+            status=self.status, journal=self.journal, latch=self.latch, params=ExitParams(), stop=self.stop,
+            wake=lambda: None,
+        )  # fmt: skip
+
+    def say(self, word: str, *, force: bool = False) -> Answer:
+        return self.commander.obey(Order(word=word, by="test", force=force))
+
+    async def restore(self, *, traded: bool = False) -> None:
+        async def traded_before() -> bool:
+            return traded
+
+        await self.commander.restore("live", "7", "ETHUSDT", traded_before)
+
+    def waiting(self) -> list[Word]:
+        """What the strategy would be handed now."""
+        words = list[Word]()
+        for _ in range(PENDING):
+            try:
+                words.append(self.commander.commands.receive_nowait().word)
+            except trio.WouldBlock:
+                break
+        return words
+
+
+def spoil(directory: Path, content: str) -> None:
+    (path,) = directory.glob("*.json")
+    path.write_text(content)
+
+
+@pytest.mark.parametrize("word", ["pause", "halt"])
+async def test_a_word_said_before_the_first_sync_outweighs_what_the_file_says(word: str, tmp_path: Path) -> None:
+    before = Rig(tmp_path)
+    await before.restore()
+    before.latch.close()
+    rig = Rig(tmp_path, phase="connecting", regime="")
+    assert rig.say(word).done
+    await rig.restore()
+    assert (rig.status.paused, rig.status.halted) == (word == "pause", word == "halt")
+    assert rig.commander.standing().word is Word.PAUSE
+    rig.latch.close()
+    again = Rig(tmp_path)
+    await again.restore()
+    assert again.commander.idle, "and it is written down"
+    again.latch.close()
+
+
+async def test_a_resume_said_before_the_first_sync_takes_the_files_halt_back(tmp_path: Path) -> None:
+    before = Rig(tmp_path)
+    await before.restore()
+    before.say("halt")
+    before.latch.close()
+    rig = Rig(tmp_path, phase="connecting", regime="")
+    assert "resumed" in rig.say("resume").text
+    await rig.restore(traded=True)
+    assert not rig.commander.idle
+    rig.latch.close()
+
+
+async def test_a_lost_latch_is_asked_about_again_when_the_link_dies_under_the_question(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+
+    async def dies() -> bool:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        await rig.commander.restore("live", "7", "ETHUSDT", dies)
+    settled = [rig.latch.found]
+    await rig.restore(traded=True)
+    assert [*settled, rig.latch.found] == [False, True]
+    assert rig.status.paused
+    rig.latch.close()
+
+
+@pytest.mark.parametrize("content", ["{", ""])
+async def test_a_latch_that_cannot_be_read_pauses_and_says_so_even_on_a_new_account(
+    content: str, tmp_path: Path
+) -> None:
+    before = Rig(tmp_path)
+    await before.restore()
+    before.latch.close()
+    spoil(tmp_path, content)
+    rig = Rig(tmp_path)
+    await rig.restore(traded=False)
+    assert rig.status.paused
+    assert any("cannot be read" in str(fact.fields) for fact in rig.journal.recent)
+    rig.latch.close()
+
+
+async def test_disarm_takes_back_an_exit_that_waits_for_the_exchange() -> None:
+    rig = Rig(phase="connecting")
+    rig.say("exit")
+    assert "exit" in rig.say("disarm").text
+    rig.commander.resume_leaving("BASE")
+    assert Word.EXIT not in rig.waiting()
+
+
+async def test_disarm_while_halted_takes_back_an_exit_kept_from_before_a_restart(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    await rig.restore()
+    rig.say("exit")
+    rig.say("halt")
+    rig.latch.close()
+    again = Rig(tmp_path)
+    await again.restore()
+    again.commander.resume_leaving("BASE")
+    assert again.say("disarm").done
+    again.say("resume")
+    again.commander.resume_leaving("BASE")
+    assert Word.EXIT not in again.waiting()
+    again.latch.close()
+
+
+async def test_resume_goes_on_with_an_exit_kept_from_before_a_restart_and_says_so(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    await rig.restore()
+    rig.say("flatten")
+    rig.say("halt")
+    rig.latch.close()
+    again = Rig(tmp_path)
+    await again.restore()
+    again.commander.resume_leaving("BASE")
+    assert Word.FLATTEN not in again.waiting()
+    assert "flatten" in again.say("resume").text
+    assert Word.FLATTEN in again.waiting()
+    again.latch.close()
+
+
+async def test_an_exit_that_waited_is_dropped_and_said_when_its_regime_has_ended_meanwhile() -> None:
+    rig = Rig(phase="connecting")
+    rig.say("flatten")
+    rig.commander.resume_leaving("QUOTE")
+    assert Word.FLATTEN not in rig.waiting()
+    assert "BASE" in str(rig.journal.recent[-1].fields)
+    assert rig.journal.recent[-1].kind == "command"
+
+
+async def test_an_exit_that_waited_is_obeyed_once_and_said_when_the_exchange_is_back() -> None:
+    rig = Rig(phase="connecting")
+    assert "once the exchange is reached" in rig.say("exit").text
+    rig.commander.resume_leaving("BASE")
+    assert rig.waiting().count(Word.EXIT) == 1
+    fields = rig.journal.recent[-1].fields
+    assert (fields["word"], fields["done"]) == ("exit", True)
+
+
+async def test_an_exit_that_is_armed_already_is_not_told_anew_with_each_link() -> None:
+    rig = Rig()
+    rig.say("exit")
+    rig.status.armed = "manual"
+    told = len(rig.journal.recent)
+    rig.commander.resume_leaving("BASE")
+    assert len(rig.journal.recent) == told
+
+
+async def test_what_is_cancelled_only_later_is_said_so_while_there_is_no_exchange() -> None:
+    rig = Rig(phase="connecting")
+    rig.status.order, rig.status.armed = RESTING, "take-profit"
+    assert "is cancelled once the exchange is reached" in rig.say("halt").text
+    assert "is cancelled once the exchange is reached" in rig.say("disarm").text
+
+
+async def test_nothing_is_begun_while_it_stops() -> None:
+    rig = Rig()
+    rig.say("stop")
+    for word in ("exit", "flatten"):
+        answer = rig.say(word)
+        assert not answer.done
+        assert "stopping" in answer.text
+    assert rig.latch.words.leaving == ""
+
+
+async def test_a_change_of_regime_ends_the_exit_that_was_asked_for() -> None:
+    rig = Rig()
+    rig.say("exit")
+    rig.commander.note(Decision("regime", {"before": "BASE"}))
+    assert rig.latch.words.leaving == ""

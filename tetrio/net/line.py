@@ -1,0 +1,154 @@
+"""A market line: one WebSocket connection to the market streams, read in bulk.
+
+trio-websocket wakes its reader for every message; a market line is read 64 KiB at a time and its frames walked in one
+loop (`wire.frames`), which is what a storm of quotes needs. Pings are answered here, whatever the consumers do.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import h11
+import trio
+
+from tetrio.errors import LinkLost, LinkStale
+from tetrio.net import entropy
+from tetrio.net.clock import machine_s
+from tetrio.net.dial import Address, dial
+from tetrio.wire.frames import FrameReader, client_frame, close_code
+
+CONNECT_S = 10.0
+READ = 65536
+TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+_FOREIGN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError)
+
+
+class Line:
+    """An open market line."""
+
+    def __init__(self, stream: trio.abc.Stream, early: bytes, name: str, patience: trio.CancelScope) -> None:
+        """`patience` surrounds the line's life (a scope for each read would cost more than the read itself)."""
+        self.name = name
+        self._stream = stream
+        self._patience = patience
+        self._frames = FrameReader()
+        self._early = early
+
+    def rest(self) -> None:
+        """Nothing need come until the next `receive`: to be called by whoever has to wait for something else."""
+        self._patience.deadline = math.inf
+
+    async def receive(self, silence_s: float) -> list[bytes]:
+        """The payloads of what has arrived, at least one.
+
+        After `silence_s` without a byte the line is over: what surrounds it is cancelled, and ends in LinkStale.
+        """
+        payloads: list[bytes] = []
+        while not payloads:
+            for opcode, payload in self._frames.feed(await self._read(silence_s)):
+                if opcode == TEXT:
+                    payloads.append(payload)
+                elif opcode == PING:
+                    await self._send(PONG, payload)
+                elif opcode == CLOSE:
+                    code, reason = close_code(payload)
+                    raise LinkLost(f"{self.name}: closed by the exchange: {code} {reason}".rstrip())
+                elif opcode == BINARY:
+                    raise LinkLost(f"{self.name}: a binary frame on a JSON line")
+        return payloads
+
+    async def say(self, text: str) -> None:
+        """Send a control message, such as SUBSCRIBE; by the task that receives, so that no two writes meet."""
+        await self._send(TEXT, text.encode())
+
+    async def _read(self, silence_s: float) -> bytes:
+        if self._early:
+            early, self._early = self._early, b""
+            return early
+        self._patience.deadline = trio.current_time() + silence_s
+        try:
+            data = bytes(await self._stream.receive_some(READ))
+        except _FOREIGN as error:
+            raise LinkLost(f"{self.name}: {error or type(error).__name__}") from error
+        if not data:
+            raise LinkLost(f"{self.name}: the exchange hung up")
+        return data
+
+    async def _send(self, opcode: int, payload: bytes) -> None:
+        self.rest()
+        try:
+            with trio.fail_after(machine_s(CONNECT_S)):
+                await self._stream.send_all(client_frame(opcode, payload, entropy.token_bytes(4)))
+        except trio.TooSlowError:
+            raise LinkStale(f"{self.name}: nothing could be sent for {CONNECT_S:g} s") from None
+        except _FOREIGN as error:
+            raise LinkLost(f"{self.name}: {error or type(error).__name__}") from error
+
+
+@asynccontextmanager
+async def open_line(url: str, streams: list[str], *, name: str = "market") -> AsyncIterator[Line]:
+    """Connect to the combined streams `streams` of the market-stream service at `url`."""
+    address = Address.parse(f"{url.rstrip('/')}/stream?streams={'/'.join(streams)}")
+    stream = await dial(address, CONNECT_S)
+    try:
+        try:
+            with trio.fail_after(machine_s(CONNECT_S)):
+                early = await _upgrade(stream, address)
+        except trio.TooSlowError:
+            raise LinkLost(f"{address}: WebSocket handshake not finished within {CONNECT_S:g} s") from None
+        except (*_FOREIGN, h11.ProtocolError) as error:
+            raise LinkLost(f"{address}: WebSocket handshake failed: {error or type(error).__name__}") from error
+        with trio.CancelScope() as patience:
+            yield Line(stream, early, name, patience)
+        if patience.cancelled_caught:
+            raise LinkStale(f"{name}: not a byte for too long")
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+async def _upgrade(stream: trio.abc.Stream, address: Address) -> bytes:
+    """The opening handshake (RFC 6455, section 4.1); what arrived after it."""
+    http = h11.Connection(h11.CLIENT)
+    key = base64.b64encode(entropy.token_bytes(16))
+    request = h11.Request(
+        method="GET",
+        target=address.path,
+        headers=[
+            (b"Host", address.authority.encode()),
+            (b"Upgrade", b"websocket"),
+            (b"Connection", b"Upgrade"),
+            (b"Sec-WebSocket-Key", key),
+            (b"Sec-WebSocket-Version", b"13"),
+        ],
+    )
+    await stream.send_all(http.send(request) or b"")
+    while (event := http.next_event()) is h11.NEED_DATA:
+        http.receive_data(bytes(await stream.receive_some(READ)))
+    if not isinstance(event, h11.InformationalResponse) or event.status_code != 101:
+        raise _rejected(address, event)
+    answer = {name.lower(): value for name, value in event.headers}
+    if answer.get(b"sec-websocket-accept") != accept_token(key):
+        raise LinkLost(f"{address}: WebSocket handshake failed: Sec-WebSocket-Accept is wrong")
+    if b"sec-websocket-extensions" in answer:
+        raise LinkLost(f"{address}: WebSocket handshake failed: an extension that was not asked for")
+    return http.trailing_data[0]
+
+
+def accept_token(key: bytes) -> bytes:
+    """What the server must answer to `Sec-WebSocket-Key: key` (RFC 6455, section 4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())  # noqa: S324
+
+
+def _rejected(address: Address, event: object) -> LinkLost:
+    if isinstance(event, h11.Response):
+        after = {name.lower(): value for name, value in event.headers}.get(b"retry-after", b"").decode()
+        return LinkLost(
+            f"{address}: WebSocket handshake refused with HTTP {event.status_code}",
+            retry_after_s=float(after) if after.isdecimal() else None,
+        )
+    return LinkLost(f"{address}: WebSocket handshake failed: the exchange hung up")
