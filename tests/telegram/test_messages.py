@@ -305,7 +305,7 @@ async def test_not_alive_is_told_once_and_again_when_it_is_over(autojump_clock: 
         await trio.sleep(5)
         assert rig.api.texts() == []
         rig.status.alive = False
-        await trio.sleep(600)
+        await trio.sleep(600.5)
         rig.status.alive = True
         await trio.sleep(5)
         first, second = rig.api.texts()

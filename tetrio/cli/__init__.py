@@ -26,7 +26,8 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code of the process."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold the keys that were read
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))  # a core would hold the keys that were read
     hold_streams()
     parser = _parser()
     options = parser.parse_args(arguments)
