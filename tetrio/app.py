@@ -94,6 +94,7 @@ class _Run:
             symbol=config.symbol.name or (market.symbol if market else ""),
         )
         self.bot: Bot
+        self._reloading = trio.Lock()
 
     async def in_simnet(self) -> int:
         """As `main`, over the in-memory network."""
@@ -273,6 +274,10 @@ class _Run:
 
     async def _reload(self) -> None:
         """Log on with the keys as their files have them now; the old ones stay where the new ones are no good."""
+        async with self._reloading:  # one after the other, however often it is said
+            await self._read_keys_anew()
+
+    async def _read_keys_anew(self) -> None:
         around, journal = self.options.around, self.bot.journal
         around.notifier.reloading()
         try:

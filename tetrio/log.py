@@ -27,7 +27,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-QUIET = ("httpx", "httpcore", "hypercorn", "trio-websocket", "telegram", "hpack", "h11", "wsproto")
+QUIET = (
+    "httpx",
+    "httpcore",
+    "hypercorn",
+    "hypercorn.error",
+    "hypercorn.access",
+    "trio-websocket",
+    "telegram",
+    "hpack",
+    "h11",
+    "wsproto",
+)
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 

@@ -153,6 +153,11 @@ def test_the_testnets_path(place: Place) -> None:
     serves(place, serve)
 
 
+def test_the_paper_path(place: Place) -> None:
+    del place.environment["TETRIO__VENUE__WS_API"]  # its orders go to an exchange of its own
+    serves(place, OURS[4])
+
+
 def test_the_live_path_with_its_typed_confirmation(place: Place) -> None:
     new, paste, doctor, serve = OURS[6:10]
     place.run(new)
