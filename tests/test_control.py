@@ -410,7 +410,7 @@ async def test_silent_guests_hold_up_nobody_and_are_cut_off(tmp_path: Path, mock
 
 async def test_a_guest_that_does_not_read_is_cut_off(tmp_path: Path, mock_clock: MockClock) -> None:
     status = running_status()
-    status.detail = "x" * 900_000  # more than the kernel takes for one that does not read
+    status.detail = "no two words alike, so to say; " * 30_000  # more than the kernel takes for one that does not read
     async with serving(tmp_path / "t.sock", status) as path, await trio.open_unix_socket(path) as stream:
         await stream.send_all(b'{"v":1,"do":"status","watch":true}\n')
         await trio.testing.wait_all_tasks_blocked(0.05)

@@ -503,3 +503,12 @@ async def test_no_secret_is_ever_shown(tmp_path: Path) -> None:
     for secret in (ED_KEY, ED_KEY[:5], pem, TOKEN, "canary", "signature="):
         assert secret not in text
     assert keys.glimpse(keys.read_api_key(tmp_path / "api-key")) == f"{ED_KEY[:4]}…, 64 characters"
+
+
+def test_the_command_on_paper_visits_the_market_that_it_relays(capsys: pytest.CaptureFixture[str]) -> None:
+    ends = ["--set", "venue.rest=http://127.0.0.1:1", "--set", "venue.stream=ws://127.0.0.1:1"]
+    arguments = ["doctor", "--venue", "paper", "--set", "symbol.name=ETHUSDT", *ends, "--json"]
+    assert main(arguments) == 1
+    told = {row["name"]: row["state"] for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert (told["REST host"], told["stream host"], told["symbol"]) == ("fail", "fail", "skip")
+    assert told["private key"] == told["logon"] == "skip"

@@ -469,7 +469,7 @@ def _whole(value: object, kind: object) -> int:
 def _numbers(value: object, kind: object) -> tuple[int, ...]:
     """Whole numbers: a list, or as text separated by commas."""
     if isinstance(value, Text):
-        value = [Text(part.strip()) for part in value.split(",") if part.strip()]
+        value = [Text(part.strip()) for part in value.strip("[] ").split(",") if part.strip()]
     if not isinstance(value, list):
         raise ValueError(f"{_shown(value)} is not a list of whole numbers, such as [123456789]")
     return tuple(_whole(each, kind) for each in value)

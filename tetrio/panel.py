@@ -232,6 +232,8 @@ def _line(*parts: str | Text | tuple[str, str]) -> Text:
 
 
 def _gate(status: Status) -> Text:
+    if not status.regime:
+        return Text("gate –", "dim")
     if status.gate_closed:
         return Text(f"gate closed in {status.gate_regime}", "bold red")
     return Text("gate open", "dim")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock as Clock
 
 from tetrio.core.kernel import Decision, Word
 from tetrio.core.params import ExitParams
@@ -207,3 +208,31 @@ async def test_a_change_of_regime_ends_the_exit_that_was_asked_for() -> None:
     rig.say("exit")
     rig.commander.note(Decision("regime", {"before": "BASE"}))
     assert rig.latch.words.leaving == ""
+
+
+async def test_an_exit_said_twice_does_not_trade_back_at_once(autojump_clock: Clock) -> None:
+    rig = Rig()
+    assert rig.say("exit").done
+    rig.commander.note(Decision("regime", {"before": "BASE"}))
+    rig.status.regime = "QUOTE"
+    again = rig.say("exit")
+    assert not again.done
+    assert "say it again in 10 s" in again.text
+    assert rig.commander.preview("flatten") == again.text
+    await trio.sleep(10)
+    assert rig.say("exit").done
+
+
+async def test_a_stop_says_that_an_exit_goes_on_at_the_next_start(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    await rig.restore()
+    said = rig.say("exit").text
+    assert "its order follows" in said
+    assert "goes on at the next start" in rig.say("stop").text
+    rig.latch.close()
+
+
+async def test_what_trades_names_venue_and_symbol() -> None:
+    rig = Rig()
+    rig.status.venue, rig.status.symbol = "live", "ETHUSDT"
+    assert rig.commander.preview("flatten").startswith("live ETHUSDT: sell 1 ETH")

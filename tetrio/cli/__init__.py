@@ -17,6 +17,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from tetrio import __version__
 from tetrio.cli import machine, operate, run, setup, study
 from tetrio.cli.common import USAGE, Parser, complain, hold_streams, print_json
 from tetrio.errors import TetrioError, leaves
@@ -84,6 +85,7 @@ def _parser() -> Parser:
     parser = Parser(
         prog="tetrio", allow_abbrev=False, description="A Binance Spot bot on trio, and an exchange to try it on."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.set_defaults(debug=False)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     for room in (run, operate, machine, study, setup):

@@ -12,6 +12,7 @@ from tetrio.cli.common import Usage, add_configuration, command, complain, overr
 from tetrio.errors import ConfigError
 
 if TYPE_CHECKING:
+    from tetrio import config
     from tetrio.cli.common import Commands
 
 
@@ -144,15 +145,23 @@ def _config_check(options: argparse.Namespace) -> int:
 def _config_show(options: argparse.Namespace) -> int:
     from tetrio import config
 
-    settings = config.load(options.config, os.environ, overrides(options))
-    if options.json:
+    settings = config.read(options.config, os.environ, overrides(options))
+    _show(settings, in_json=options.json)
+    config.check(settings)  # last: what is wrong is found in what is shown
+    return 0
+
+
+def _show(settings: config.Config, *, in_json: bool) -> None:
+    from tetrio import config
+
+    if in_json:
         print_json(
             **{
                 row.key: {"value": row.value, "origin": row.origin, "meaning": row.meaning}
                 for row in config.rows(settings)
             }
         )
-        return 0
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -168,7 +177,6 @@ def _config_show(options: argparse.Namespace) -> int:
         origin = Text(row.origin, "" if row.origin == "default" else "yellow")
         table.add_row(row.key, Text(row.value or '""'), origin, Text(row.meaning))
     Console().print(table)
-    return 0
 
 
 def _version(options: argparse.Namespace) -> int:

@@ -52,7 +52,11 @@ async def examine(
         say(machine.systemd(environ))
         return rows
     say(machine.disk(machine.kept_in(config, environ)))
-    if config.embedded:
+    if config.relayed:
+        for name in ("private key", "API key"):
+            say(skip(name, OWN.format(config.venue.name)))
+        await exchange.Visit(config, machine.Held(None, None), WallClock().now_ns, say).run_public()
+    elif config.embedded:
         for name in ("private key", "API key", *exchange.ROWS):
             say(skip(name, OWN.format(config.venue.name)))
     else:

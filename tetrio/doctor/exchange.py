@@ -10,7 +10,7 @@ import datetime
 import functools
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 
 import trio
@@ -72,6 +72,17 @@ class Visit:
         await self._row("order kinds", self._order_kinds, "symbol")
         await self._by_link()
 
+    async def run_public(self) -> None:
+        """The rows about the market alone, for an account that is simulated; the others are left out."""
+        own = f"the account of the venue {self._config.venue.name} is simulated"
+        await self._reach(("rest", "stream"))
+        async with open_rest(self._urls.rest, self._now_ns) as rest:
+            await self._row("clock", lambda: self._clock(rest), "REST host")
+            await self._row("symbol", lambda: self._symbol_row(rest), "REST host")
+        for name in ROWS:
+            if name not in self._told:
+                self._say(skip(name, own))
+
     def _exchange_ms(self) -> int:
         return int(self._now_ns() / 1e6 + self._offset_ms)
 
@@ -93,17 +104,18 @@ class Visit:
             self._say(await bounded(name, look))
 
     # -- ends -----------------------------------------------------------------------------------------------------
-    async def _reach(self) -> None:
+    async def _reach(self, which: Sequence[str] = ("rest", "ws_api", "stream")) -> None:
         """Each end at the same time, told in order."""
         found: dict[str, Row] = {}
+        ends = [(name, url) for name, url in ENDS if url in which]
 
         async def look(name: str, url: str) -> None:
             found[name] = await bounded(name, lambda: end(name, url, self._now_ns()))
 
         async with trio.open_nursery() as nursery:
-            for name, which in ENDS:
-                nursery.start_soon(look, name, getattr(self._urls, which))
-        for name, _ in ENDS:
+            for name, url in ends:
+                nursery.start_soon(look, name, getattr(self._urls, url))
+        for name, _ in ends:
             self._say(found[name])
 
     # -- REST -----------------------------------------------------------------------------------------------------

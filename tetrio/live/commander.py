@@ -18,9 +18,11 @@ from tetrio.core.market import Regime, Side
 from tetrio.core.params import ExitParams
 from tetrio.journal import Journal
 from tetrio.live.latch import Latch
+from tetrio.net.clock import machine_s
 from tetrio.operator import WORDS, Answer, Order
 from tetrio.status import Status
 
+TWICE_S = 10.0  # of the machine's: an exit said twice in a row must not trade there and back
 PENDING = 16  # words that wait for an epoch; more than anybody says in one
 
 
@@ -40,6 +42,8 @@ class Commander:
         """`wake` lets the executor look again: something that it obeys has changed."""
         self._status, self._journal, self._latch = status, journal, latch
         self._params, self._stop, self._wake = params, stop, wake
+        self._left_at: float | None = None
+        """When an exit of the operator's was last done, on trio's clock."""
         self._send, self.commands = trio.open_memory_channel[Command](PENDING)
 
     @property
@@ -109,6 +113,8 @@ class Commander:
         )
         if over and self._latch.words.leaving:
             self._latch.set(leaving="", taking=False)
+            if decision.kind == "regime":
+                self._left_at = trio.current_time()
 
     # -- obeying --------------------------------------------------------------------------------------------------
     def obey(self, order: Order) -> Answer:
@@ -130,7 +136,7 @@ class Commander:
         """What `word` would do now, with side, amount and price where it trades."""
         if word in ("exit", "flatten"):
             refusal = self._cannot_leave()
-            return refusal or f"{self._when()}{self._describe(word)}"
+            return refusal or f"{self._where}: {self._when()}{self._describe(word)}"
         return {
             "pause": f"arm nothing new; {self._resting('goes on')}",
             "resume": "arm and trade again",
@@ -178,7 +184,8 @@ class Commander:
         self._say(word)
         self._latch.set(leaving=self._status.regime, taking=word is Word.FLATTEN or self._latch.words.taking)
         told = "goes on, as the operator's" if word is Word.EXIT else "is replaced"
-        return Answer(True, f"{name}: {self._when()}{self._describe(name)}; {self._resting(told)}")
+        rest = self._resting(told) if self._status.order is not None else "nothing rests yet, its order follows"
+        return Answer(True, f"{name}, {self._where}: {self._when()}{self._describe(name)}; {rest}")
 
     def _disarm(self, order: Order) -> Answer:
         armed = self._status.armed or ("manual" if self._latch.words.leaving else "")
@@ -203,7 +210,12 @@ class Commander:
 
     def _end(self, order: Order) -> Answer:
         self._stop.set()
-        return Answer(True, f"stopping; {self._resting(self._at_stop())}")
+        later = "; the exit that was asked for goes on at the next start, unless disarmed" if self._goes_on else ""
+        return Answer(True, f"stopping; {self._resting(self._at_stop())}{later}")
+
+    @property
+    def _goes_on(self) -> bool:
+        return bool(self._latch.words.leaving) and self._latch.kept
 
     # -- in words -------------------------------------------------------------------------------------------------
     def _cannot_leave(self) -> str | None:
@@ -212,6 +224,11 @@ class Commander:
             return "stopping: nothing is begun any more"
         if self.halted:
             return "halted: nothing is sent but cancels; say `resume` first"
+        if self._left_at is not None and (left := self._left_at + machine_s(TWICE_S) - trio.current_time()) > 0:
+            return (
+                "an exit has been done a moment ago, and another would trade back: say it again in "
+                f"{max(1, round(left / machine_s(1)))} s if that is meant"
+            )
         if status.regime not in ("BASE", "QUOTE"):
             return "nothing to exit: " + (
                 "less is held than the smallest order" if status.regime == "FLAT" else "no price has been seen yet"
@@ -245,6 +262,10 @@ class Commander:
             return ""
         price, share = Decimal(best), Decimal(str(self._params.max_slippage_bps)) / 10_000
         return f"{(price * (1 - share if side is Side.SELL else 1 + share)).quantize(Decimal(best)):f}"
+
+    @property
+    def _where(self) -> str:
+        return f"{self._status.venue} {self._status.symbol}".strip()
 
     def _resting(self, fate: str) -> str:
         order = self._status.order

@@ -135,8 +135,20 @@ class Request(BaseRequest):
                 ) as answer:
                     return answer.status_code, await _body(answer, scope)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            why = type(error).__name__  # its text, and its `request`, may hold the URL and with it the token
+            why = _kind_of(error)
         raise Unanswered(f"{endpoint}: {why or f'no usable answer within {within_s:g} s'}", sent=sent)
+
+
+def _kind_of(error: BaseException) -> str:
+    """Its class, and the system's own words where it is the system's: its text may hold the URL, and so the token."""
+    inner = error
+    while isinstance(inner, BaseExceptionGroup) or (inner.__cause__ or inner.__context__) is not None:
+        if isinstance(inner, BaseExceptionGroup):
+            inner = inner.exceptions[0]
+        else:
+            inner = inner.__cause__ or inner.__context__ or inner
+    words = inner.strerror if isinstance(inner, OSError) else None
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 async def _body(answer: httpx.Response, scope: trio.CancelScope) -> bytes:
