@@ -107,6 +107,7 @@ class Feed:
 
     async def _pump(self, line: Line) -> None:
         last_beat_ms, beat_at = -1, trio.current_time()
+        self._status.vitals.beat_at = beat_at  # the line is up: the first beat is owed from now on
         while True:
             payloads = await line.receive(machine_s(BEAT_S))
             self._status.frames += len(payloads)
