@@ -158,9 +158,14 @@ class Matching:
         self._last_match_id += 1
         prevention = Prevention(
             match_id=self._last_match_id,
+            symbol=taker.symbol,
+            account=taker.account,
+            mode=taker.stp_mode,
             price=resting.price,
+            qty=min(resting.remaining, taker.remaining),
             maker_qty=resting.remaining,
-            taker_qty=min(resting.remaining, taker.remaining),
+            taker_qty=0,
+            at_ms=happening.now_ms,
             taker_order_id=taker.order_id,
             maker_order_id=resting.order_id,
         )

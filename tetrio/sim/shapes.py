@@ -294,9 +294,9 @@ class Shapes:
                 "trade_group_id": -1,
                 "counter_order_id": prevention.taker_order_id,
                 "counter_symbol": self.rules.name,
-                "prevented_execution_qty": self.rules.qty_text(prevention.taker_qty),
+                "prevented_execution_qty": self.rules.qty_text(prevention.qty),
                 "prevented_execution_price": self.rules.price_text(prevention.price),
-                "prevented_execution_quote": self.notional(prevention.price * prevention.taker_qty),
+                "prevented_execution_quote": self.notional(prevention.price * prevention.qty),
             }
         return members
 

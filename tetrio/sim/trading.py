@@ -14,7 +14,7 @@ import attrs
 
 from tetrio.core.market import Side
 from tetrio.sim.checks import Params, Refused, check_symbol, missing
-from tetrio.sim.orders import Order, OrderRequest, Placed, Rejected, Replaced, TradePrint, UserEvent
+from tetrio.sim.orders import Canceled, Order, OrderRequest, Placed, Rejected, Replaced, TradePrint, UserEvent
 from tetrio.sim.shapes import STP_MODE, refusal
 from tetrio.sim.venue import ACCOUNT, UID, Venue
 
@@ -226,7 +226,7 @@ def cancel_replace(call: Call) -> object:
 def _replaced(venue: Venue, replaced: Replaced, form: str) -> object:
     """The result, or the refusal that carries it."""
     canceled: object = None
-    if replaced.canceled is not None:
+    if isinstance(replaced.canceled, Canceled):
         canceled = venue.shapes.canceled(replaced.canceled)
     elif replaced.cancel_error is not None:
         canceled = refusal(replaced.cancel_error)

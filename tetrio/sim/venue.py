@@ -220,6 +220,7 @@ class Venue:
     def _told(self, event: UserEvent) -> Told:
         if isinstance(event, Position):
             return self.shapes.position(event)
+        assert isinstance(event, Report), "the engine makes no lists and no transfers by itself"
         return self.shapes.execution_report(event)
 
     def _fund(self, asset: str, amount: str) -> None:
