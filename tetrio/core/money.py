@@ -9,6 +9,7 @@ in its name (`floor_*`).
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from decimal import ROUND_FLOOR, Decimal, InvalidOperation, localcontext
 
 import attrs
@@ -50,6 +51,17 @@ def to_text(units: int, step: Decimal, *, decimals: int = 8) -> str:
     digits = f"{abs(units) * factor:0{places + 1}d}"
     text = f"{digits[:-places]}.{digits[-places:]}" if places else digits
     return f"-{text}" if units < 0 else text
+
+
+def writer(step: Decimal) -> Callable[[int], str]:
+    """`to_text` for one `step`, made once: for those who write many amounts."""
+    factor, places = _grid(step, 8)
+    one, form = 10**places, f"%d.%0{places}d"
+
+    def write(units: int) -> str:
+        return form % divmod(units * factor, one) if units >= 0 else "-" + write(-units)
+
+    return write
 
 
 @functools.cache

@@ -1,12 +1,13 @@
-"""The engine's records in Binance's JSON: members, types and order as the exchange sends them.
+"""The engine's records in Binance's JSON: what is answered about orders, order lists, trades and the market.
 
-Amounts are texts of 8 decimals or more, times are milliseconds; `in_micros` turns the times of a finished body into
-microseconds for those who asked so. Only what single orders need is here: no lists, pegs, stops. Pure.
+Members, types and order are as the exchange sends them: a member that belongs to a kind of order only is in the answers
+about those. Amounts are texts of 8 decimals or more, times are milliseconds; `in_micros` turns the times of a finished
+body into microseconds for those who asked so. What is pushed to the account's owner is in `reports`. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -15,41 +16,59 @@ from tetrio.core.money import SymbolRules, to_text
 from tetrio.sim.candles import Candle
 from tetrio.sim.engine import Engine
 from tetrio.sim.events import Top
-from tetrio.sim.orders import Balance, Canceled, Execution, Fill, Order, Placed, Position, Prevention, Rejected, Report
-from tetrio.wire.user import AssetPosition, ExecutionReport, OutboundAccountPosition
+from tetrio.sim.orders import (
+    CONTINGENT,
+    Amended,
+    Amendment,
+    Canceled,
+    CanceledList,
+    Fill,
+    Order,
+    OrderList,
+    Placed,
+    PlacedList,
+    Prevention,
+    Rejected,
+)
+from tetrio.sim.texts import ZERO, Texts
 
-ZERO = "0.00000000"
-STP_MODE = "EXPIRE_MAKER"
-DISCOUNT = {"enabledForAccount": False, "enabledForSymbol": False, "discountAsset": "BNB", "discount": "0.75000000"}
-_NO_RATES = {"maker": ZERO, "taker": ZERO, "buyer": ZERO, "seller": ZERO}
+NO_TRADE_GROUP = -1
+ALLOCATED = "ONE_PARTY_TRADE_REPORT"
+"""matchType of an allocation."""
+FLOOR = "SOR"
+"""workingFloor of an order by smart order routing."""
 
 
 def amount(value: Decimal | None) -> str:
-    """A decimal as an amount; zero for None."""
-    return ZERO if value is None else to_text(1, value)
+    """A decimal, not negative, as an amount; zero for None."""
+    return to_text(1, value) if value else ZERO
 
 
 class Shapes:
     """Bodies for one symbol."""
 
     def __init__(self, rules: SymbolRules, engine: Engine) -> None:
-        self.rules = rules
-        self._engine = engine
-        self.preventions: dict[int, Prevention] = {}
-        """What self-trade prevention took, by the id of the order that lost it; queries tell of it."""
+        self.rules, self.texts = rules, Texts(rules, engine)
 
     def notional(self, tick_lots: int) -> str:
         """An amount of the quote."""
-        return to_text(tick_lots, self.rules.tick_lot)
+        return self.texts.notional(tick_lots)
 
     # -- orders -----------------------------------------------------------------------------------------------------
     def placed(self, placed: Placed, form: str) -> dict[str, object]:
-        """Result of order.place: `form` is ACK, RESULT or FULL."""
+        """Result of order.place, element of a list's orderReports: `form` is ACK, RESULT or FULL."""
         order = placed.order
-        body = self._head(order, order.client_order_id)
+        body: dict[str, object] = {
+            "symbol": order.symbol,
+            "orderId": order.order_id,
+            "orderListId": order.list_id,
+            "clientOrderId": order.client_order_id,
+            "transactTime": order.update_ms,
+        }
         if form == "ACK":
             return body
-        body |= self._amounts(order)
+        self._amounts(body, order)
+        self._special(body, order)
         if order.expiry_reason:
             body["expiryReason"] = order.expiry_reason
         body["workingTime"] = order.working_ms
@@ -57,268 +76,302 @@ class Shapes:
             body["fills"] = [self._fill(fill) for fill in placed.fills]
         if placed.preventions:
             body["preventedMatches"] = [self._prevented(prevention) for prevention in placed.preventions]
-        body["selfTradePreventionMode"] = STP_MODE
+            if order.prevented:
+                body["preventedQuantity"] = self.texts.qty[order.prevented]
+        body["selfTradePreventionMode"] = order.stp_mode
+        _routing(body, order)
         return body
 
     def canceled(self, canceled: Canceled) -> dict[str, object]:
         """Result of order.cancel."""
         order = canceled.order
-        body: dict[str, object] = {"symbol": order.symbol, "origClientOrderId": order.client_order_id}
-        body |= self._head(order, canceled.cancel_client_order_id) | self._amounts(order)
-        body["selfTradePreventionMode"] = STP_MODE
+        body: dict[str, object] = {
+            "symbol": order.symbol,
+            "origClientOrderId": order.client_order_id,
+            "orderId": order.order_id,
+            "orderListId": order.list_id,
+            "clientOrderId": canceled.cancel_client_order_id,
+            "transactTime": order.update_ms,
+        }
+        self._amounts(body, order)
+        self._special(body, order)
+        body["selfTradePreventionMode"] = order.stp_mode
+        _routing(body, order)
         return body
 
     def status(self, order: Order) -> dict[str, object]:
         """Result of order.status, element of openOrders.status and allOrders."""
-        amounts = self._amounts(order)
-        quote_order_qty = amounts.pop("origQuoteOrderQty")
+        texts = self.texts
         body: dict[str, object] = {
             "symbol": order.symbol,
             "orderId": order.order_id,
-            "orderListId": -1,
+            "orderListId": order.list_id,
             "clientOrderId": order.client_order_id,
-            **amounts,
-            "stopPrice": ZERO,
-            "icebergQty": ZERO,
+        }
+        self._amounts(body, order)
+        del body["origQuoteOrderQty"]  # it stands further back here
+        body |= {
+            "stopPrice": texts.price[order.stop_price],
+            "icebergQty": texts.qty[order.iceberg],
             "time": order.time_ms,
             "updateTime": order.update_ms,
-            "isWorking": True,
+            "isWorking": order.is_working,
             "workingTime": order.working_ms,
-            "origQuoteOrderQty": quote_order_qty,
-            "selfTradePreventionMode": STP_MODE,
+            "origQuoteOrderQty": amount(order.quote_order_qty),
+            "selfTradePreventionMode": order.stp_mode,
         }
+        if order.prevented or order.match_id is not None:
+            body["preventedMatchId"] = order.match_id
+            body["preventedQuantity"] = texts.qty[order.prevented]
         if order.expiry_reason:
             body["expiryReason"] = order.expiry_reason
-        prevention = self.preventions.get(order.order_id)
-        if prevention is not None:
-            body["preventedMatchId"] = prevention.match_id
-            body["preventedQuantity"] = self.rules.qty_text(prevention.maker_qty)
+        self._tagged(body, order)
+        _routing(body, order)
         return body
 
+    def amended(self, amended: Amended) -> dict[str, object]:
+        """Result of order.amend.keepPriority; its members have names of their own."""
+        order, texts = amended.order, self.texts
+        told: dict[str, object] = {
+            "symbol": order.symbol,
+            "orderId": order.order_id,
+            "orderListId": order.list_id,
+            "origClientOrderId": amended.orig_client_order_id,
+            "clientOrderId": order.client_order_id,
+            "price": texts.price[order.price],
+            "qty": texts.qty[order.qty],
+            "executedQty": texts.qty[order.filled],
+            "preventedQty": texts.qty[order.prevented],
+            "quoteOrderQty": amount(order.quote_order_qty),
+            "cumulativeQuoteQty": texts.notional(order.cum_quote),
+            "status": order.status,
+            "timeInForce": order.time_in_force,
+            "type": order.type,
+            "side": order.side.value,
+        }
+        self._special(told, order)
+        if order.expiry_reason:
+            told["expiryReason"] = order.expiry_reason
+        told |= {"workingTime": order.working_ms, "selfTradePreventionMode": order.stp_mode}
+        body = {"transactTime": order.update_ms, "executionId": amended.execution_id, "amendedOrder": told}
+        if amended.order_list is not None:
+            body["listStatus"] = self._list_status(amended.order_list)
+        return body
+
+    def amendment(self, amendment: Amendment) -> dict[str, object]:
+        """Element of order.amendments."""
+        return {
+            "symbol": amendment.symbol,
+            "orderId": amendment.order_id,
+            "executionId": amendment.execution_id,
+            "origClientOrderId": amendment.orig_client_order_id,
+            "newClientOrderId": amendment.new_client_order_id,
+            "origQty": self.texts.qty[amendment.orig_qty],
+            "newQty": self.texts.qty[amendment.new_qty],
+            "time": amendment.at_ms,
+        }
+
+    def _amounts(self, body: dict[str, object], order: Order) -> None:
+        """What every answer about an order has."""
+        texts = self.texts
+        body["price"] = texts.price[order.price]
+        if order.qty or order.list_id < 0:  # a pending leg may not know yet
+            body["origQty"] = texts.qty[order.qty]
+        body["executedQty"] = texts.qty[order.filled]
+        body["origQuoteOrderQty"] = amount(order.quote_order_qty)
+        body["cummulativeQuoteQty"] = texts.notional(order.cum_quote)
+        body["status"] = order.status
+        body["timeInForce"] = order.time_in_force
+        body["type"] = order.type
+        body["side"] = order.side.value
+
+    def _special(self, body: dict[str, object], order: Order) -> None:
+        """What only answers about some kinds of orders have."""
+        if order.type in CONTINGENT:
+            body["stopPrice"] = self.texts.price[order.stop_price]
+        if order.iceberg:
+            body["icebergQty"] = self.texts.qty[order.iceberg]
+        self._tagged(body, order)
+
+    def _tagged(self, body: dict[str, object], order: Order) -> None:
+        """Those of them that queries tell in the same way."""
+        if order.trailing_delta:
+            body["trailingDelta"] = order.trailing_delta
+            body["trailingTime"] = order.trailing_ms
+        if order.strategy_id is not None:
+            body["strategyId"] = order.strategy_id
+        if order.strategy_type is not None:
+            body["strategyType"] = order.strategy_type
+        peg = order.peg
+        if peg is None:
+            return
+        body["pegPriceType"] = peg.price_type
+        if peg.offset_type:
+            body["pegOffsetType"] = peg.offset_type
+            body["pegOffsetValue"] = peg.offset_value
+        if order.pegged_price:
+            body["peggedPrice"] = self.texts.price[order.pegged_price]
+
+    # -- order lists ------------------------------------------------------------------------------------------------
+    def order_list(self, order_list: OrderList) -> dict[str, object]:
+        """Result of orderList.status, element of openOrderLists.status and allOrderLists."""
+        return {
+            "orderListId": order_list.list_id,
+            "contingencyType": order_list.contingency,
+            "listStatusType": order_list.status_type,
+            "listOrderStatus": order_list.status,
+            "listClientOrderId": order_list.client_order_id,
+            "transactionTime": order_list.time_ms,
+            "symbol": order_list.symbol,
+            "orders": _legs(order_list),
+        }
+
+    def placed_list(self, placed: PlacedList, form: str) -> dict[str, object]:
+        """Result of orderList.place and its kin."""
+        return self.order_list(placed.order_list) | {"orderReports": [self.placed(leg, form) for leg in placed.legs]}
+
+    def canceled_list(self, canceled: CanceledList) -> dict[str, object]:
+        """Result of orderList.cancel, and of cancelling an order of a list."""
+        reports = [self.canceled(order) for order in canceled.orders]
+        return self.order_list(canceled.order_list) | {"orderReports": reports}
+
+    def _list_status(self, order_list: OrderList) -> dict[str, object]:
+        """`listStatus` of an amend."""
+        return {
+            "orderListId": order_list.list_id,
+            "contingencyType": order_list.contingency,
+            "listOrderStatus": order_list.status,
+            "listClientOrderId": order_list.client_order_id,
+            "symbol": order_list.symbol,
+            "orders": _legs(order_list),
+        }
+
+    # -- trades, and what was none ----------------------------------------------------------------------------------
     def trade(self, fill: Fill) -> dict[str, object]:
         """Element of myTrades."""
         return {
             "symbol": self.rules.name,
             "id": fill.trade_id,
             "orderId": fill.order_id,
-            "orderListId": -1,
-            "price": self.rules.price_text(fill.price),
-            "qty": self.rules.qty_text(fill.qty),
-            "quoteQty": self.notional(fill.price * fill.qty),
-            "commission": self._engine.amount_text(fill.commission_asset, fill.commission),
-            "commissionAsset": fill.commission_asset,
-            "time": fill.time_ms,
+            "orderListId": fill.list_id,
+            **self._traded(fill),
             "isBuyer": fill.side is Side.BUY,
             "isMaker": fill.maker,
             "isBestMatch": True,
         }
 
-    def _head(self, order: Order, client_order_id: str) -> dict[str, object]:
+    def allocation(self, fill: Fill) -> dict[str, object]:
+        """Element of myAllocations."""
         return {
-            "symbol": order.symbol,
-            "orderId": order.order_id,
-            "orderListId": -1,
-            "clientOrderId": client_order_id,
-            "transactTime": order.update_ms,
+            "symbol": self.rules.name,
+            "allocationId": fill.allocation_id,
+            "allocationType": "SOR",
+            "orderId": fill.order_id,
+            "orderListId": fill.list_id,
+            **self._traded(fill),
+            "isBuyer": fill.side is Side.BUY,
+            "isMaker": fill.maker,
+            "isAllocator": False,
         }
 
-    def _amounts(self, order: Order) -> dict[str, object]:
+    def prevention(self, prevention: Prevention) -> dict[str, object]:
+        """Element of myPreventedMatches."""
         return {
-            "price": self.rules.price_text(order.price),
-            "origQty": self.rules.qty_text(order.qty),
-            "executedQty": self.rules.qty_text(order.filled),
-            "origQuoteOrderQty": amount(order.quote_order_qty),
-            "cummulativeQuoteQty": self.notional(order.cum_quote),
-            "status": order.status,
-            "timeInForce": order.time_in_force,
-            "type": order.type,
-            "side": order.side.value,
+            "symbol": prevention.symbol,
+            "preventedMatchId": prevention.match_id,
+            "takerOrderId": prevention.taker_order_id,
+            "makerSymbol": prevention.symbol,
+            "makerOrderId": prevention.maker_order_id,
+            "tradeGroupId": NO_TRADE_GROUP,
+            "selfTradePreventionMode": prevention.mode,
+            "price": self.texts.price[prevention.price],
+            **self._lost(prevention),
+            "transactTime": prevention.at_ms,
+        }
+
+    def _traded(self, fill: Fill) -> dict[str, object]:
+        return {
+            "price": self.texts.price[fill.price],
+            "qty": self.texts.qty[fill.qty],
+            "quoteQty": self.texts.notional(fill.price * fill.qty),
+            "commission": self.texts.amount(fill.commission_asset, fill.commission),
+            "commissionAsset": fill.commission_asset,
+            "time": fill.time_ms,
         }
 
     def _fill(self, fill: Fill) -> dict[str, object]:
-        return {
-            "price": self.rules.price_text(fill.price),
-            "qty": self.rules.qty_text(fill.qty),
-            "commission": self._engine.amount_text(fill.commission_asset, fill.commission),
+        """Element of `fills`."""
+        told: dict[str, object] = {
+            "price": self.texts.price[fill.price],
+            "qty": self.texts.qty[fill.qty],
+            "commission": self.texts.amount(fill.commission_asset, fill.commission),
             "commissionAsset": fill.commission_asset,
             "tradeId": fill.trade_id,
         }
+        if fill.allocation_id is None:
+            return told
+        return {"matchType": ALLOCATED, **told, "allocId": fill.allocation_id}
 
     def _prevented(self, prevention: Prevention) -> dict[str, object]:
+        """Element of `preventedMatches`."""
         return {
             "preventedMatchId": prevention.match_id,
-            "makerSymbol": self.rules.name,
+            "makerSymbol": prevention.symbol,
             "makerOrderId": prevention.maker_order_id,
-            "price": self.rules.price_text(prevention.price),
-            "makerPreventedQuantity": self.rules.qty_text(prevention.maker_qty),
+            "price": self.texts.price[prevention.price],
+            **self._lost(prevention),
         }
 
-    # -- the account ------------------------------------------------------------------------------------------------
-    def balances(self, balances: Mapping[str, Balance], *, omit_zero: bool) -> list[dict[str, object]]:
-        """`balances` of account.status."""
-        return [
-            {
-                "asset": asset,
-                "free": self._engine.amount_text(asset, balance.free),
-                "locked": self._engine.amount_text(asset, balance.locked),
-            }
-            for asset, balance in balances.items()
-            if not omit_zero or balance.free or balance.locked
-        ]
-
-    def account(
-        self, balances: Mapping[str, Balance], updated_ms: int, uid: int, *, omit_zero: bool
-    ) -> dict[str, object]:
-        """Result of account.status."""
-        maker, taker = self._engine.maker, self._engine.taker
-        return {
-            "makerCommission": int(maker * 10000),
-            "takerCommission": int(taker * 10000),
-            "buyerCommission": 0,
-            "sellerCommission": 0,
-            "commissionRates": _NO_RATES | {"maker": amount(maker), "taker": amount(taker)},
-            "canTrade": True,
-            "canWithdraw": False,
-            "canDeposit": True,
-            "brokered": False,
-            "requireSelfTradePrevention": False,
-            "preventSor": False,
-            "updateTime": updated_ms,
-            "accountType": "SPOT",
-            "balances": self.balances(balances, omit_zero=omit_zero),
-            "permissions": ["SPOT"],
-            "uid": uid,
-        }
-
-    def commission(self) -> dict[str, object]:
-        """Result of account.commission."""
-        standard = _NO_RATES | {"maker": amount(self._engine.maker), "taker": amount(self._engine.taker)}
-        return {
-            "symbol": self.rules.name,
-            "standardCommission": standard,
-            "specialCommission": _NO_RATES,
-            "taxCommission": _NO_RATES,
-            "discount": DISCOUNT,
-        }
-
-    def order_commission(self) -> dict[str, object]:
-        """Result of order.test with computeCommissionRates."""
-        return {
-            "standardCommissionForOrder": {"maker": amount(self._engine.maker), "taker": amount(self._engine.taker)},
-            "specialCommissionForOrder": {"maker": ZERO, "taker": ZERO},
-            "taxCommissionForOrder": {"maker": ZERO, "taker": ZERO},
-            "discount": DISCOUNT,
-        }
+    def _lost(self, prevention: Prevention) -> dict[str, object]:
+        """What either order lost by a match that was prevented."""
+        lost = {"takerPreventedQuantity": prevention.taker_qty, "makerPreventedQuantity": prevention.maker_qty}
+        return {name: self.texts.qty[lots] for name, lots in lost.items() if lots}
 
     # -- the market -------------------------------------------------------------------------------------------------
     def book_top(self, top: Top | None) -> dict[str, object]:
         """Result of ticker.book; zeros before the first best prices."""
-        rules = self.rules
+        texts = self.texts
         bid, bid_qty, ask, ask_qty = (top.bid, top.bid_qty, top.ask, top.ask_qty) if top else (0, 0, 0, 0)
         return {
-            "symbol": rules.name,
-            "bidPrice": rules.price_text(bid),
-            "bidQty": rules.qty_text(bid_qty),
-            "askPrice": rules.price_text(ask),
-            "askQty": rules.qty_text(ask_qty),
+            "symbol": self.rules.name,
+            "bidPrice": texts.price[bid],
+            "bidQty": texts.qty[bid_qty],
+            "askPrice": texts.price[ask],
+            "askQty": texts.qty[ask_qty],
         }
 
     def kline(self, candle: Candle) -> list[object]:
         """Element of klines."""
+        texts = self.texts
         return [
             candle.open_ms,
-            self.rules.price_text(candle.open),
-            self.rules.price_text(candle.high),
-            self.rules.price_text(candle.low),
-            self.rules.price_text(candle.close),
-            self.rules.qty_text(candle.volume),
+            texts.price[candle.open],
+            texts.price[candle.high],
+            texts.price[candle.low],
+            texts.price[candle.close],
+            texts.qty[candle.volume],
             candle.close_ms,
-            self.notional(candle.quote_volume),
+            texts.notional(candle.quote_volume),
             candle.trades,
-            self.rules.qty_text(candle.taker_volume),
-            self.notional(candle.taker_quote),
+            texts.qty[candle.taker_volume],
+            texts.notional(candle.taker_quote),
             "0",
         ]
 
-    # -- user data --------------------------------------------------------------------------------------------------
-    def execution_report(self, report: Report) -> ExecutionReport:
-        """The event of one order change."""
-        order, fill, rules = report.order, report.fill, self.rules
-        rejected = report.execution is Execution.REJECTED
-        return ExecutionReport(
-            event_ms=report.now_ms,
-            symbol=order.symbol,
-            client_order_id=report.client_order_id,
-            side=order.side.value,
-            type=order.type,
-            time_in_force=order.time_in_force,
-            qty=rules.qty_text(order.qty),
-            price=rules.price_text(order.price),
-            orig_client_order_id=report.orig_client_order_id,
-            execution_type=report.execution.value,
-            status=order.status,
-            reject_reason=report.reject_reason,
-            order_id=order.order_id,
-            last_qty=rules.qty_text(fill.qty if fill else 0),
-            filled_qty=rules.qty_text(order.filled),
-            last_price=rules.price_text(fill.price if fill else 0),
-            commission=self._engine.amount_text(fill.commission_asset, fill.commission) if fill else "0",
-            commission_asset=fill.commission_asset if fill else None,
-            transact_ms=report.now_ms,
-            trade_id=fill.trade_id if fill else -1,
-            execution_id=report.execution_id,
-            working=report.on_book,
-            maker=fill is not None and fill.maker,
-            ignored=fill is not None,
-            created_ms=-1 if rejected else order.time_ms,
-            cum_quote=self.notional(order.cum_quote),
-            last_quote=self.notional(fill.price * fill.qty if fill else 0),
-            quote_order_qty=amount(order.quote_order_qty),
-            stp_mode=STP_MODE,
-            **self._conditional(report),
-        )
 
-    def _conditional(self, report: Report) -> dict[str, Any]:
-        """The members that only some reports have."""
-        members: dict[str, Any] = {}
-        if report.execution is not Execution.REJECTED:
-            members["working_ms"] = report.order.working_ms
-        if report.execution is Execution.EXPIRED:
-            members["expiry_reason"] = report.order.expiry_reason
-        if report.prevention is not None:
-            prevention = report.prevention
-            members |= {
-                "prevented_match_id": prevention.match_id,
-                "prevented_qty": self.rules.qty_text(prevention.maker_qty),
-                "last_prevented_qty": self.rules.qty_text(prevention.maker_qty),
-                "trade_group_id": -1,
-                "counter_order_id": prevention.taker_order_id,
-                "counter_symbol": self.rules.name,
-                "prevented_execution_qty": self.rules.qty_text(prevention.qty),
-                "prevented_execution_price": self.rules.price_text(prevention.price),
-                "prevented_execution_quote": self.notional(prevention.price * prevention.qty),
-            }
-        return members
+def _legs(order_list: OrderList) -> list[dict[str, object]]:
+    """`orders` of a list."""
+    return [
+        {"symbol": order_list.symbol, "orderId": leg.order_id, "clientOrderId": leg.client_order_id}
+        for leg in order_list.legs
+    ]
 
-    def position(self, position: Position) -> OutboundAccountPosition:
-        """The event of changed balances: the symbol's assets and BNB, as Binance lists them."""
-        balances = dict(position.balances)
-        base, *others = balances
-        shown = dict.fromkeys((base, "BNB", *others))
-        return OutboundAccountPosition(
-            event_ms=position.now_ms,
-            updated_ms=position.now_ms,
-            balances=[self._asset(asset, balances.get(asset, Balance(0, 0))) for asset in shown],
-        )
 
-    def _asset(self, asset: str, balance: Balance) -> AssetPosition:
-        if not (balance.free or balance.locked):
-            return AssetPosition(asset=asset, free=ZERO, locked=ZERO)
-        return AssetPosition(
-            asset=asset,
-            free=self._engine.amount_text(asset, balance.free),
-            locked=self._engine.amount_text(asset, balance.locked),
-        )
+def _routing(body: dict[str, object], order: Order) -> None:
+    """What only answers about orders by smart order routing have."""
+    if order.sor:
+        body["workingFloor"] = FLOOR
+        body["usedSor"] = True
 
 
 def refusal(rejected: Rejected) -> dict[str, object]:
@@ -327,8 +380,9 @@ def refusal(rejected: Rejected) -> dict[str, object]:
 
 
 _TIMES = frozenset(
-    {"serverTime", "transactTime", "workingTime", "time", "updateTime", "authorizedSince", "connectedSince"}
-    | {"closeTime", "serverTime", "retryAfter", "E", "T", "O", "W", "D", "t", "u"}
+    {"serverTime", "transactTime", "transactionTime", "workingTime", "trailingTime", "time", "updateTime"}
+    | {"openTime", "closeTime", "retryAfter", "authorizedSince", "connectedSince"}
+    | {"E", "T", "O", "W", "D", "t", "u"}
 )
 """Members that hold times, in bodies and events; `t` and `u` are ids in some, see `in_micros`."""
 _IDS = {"executionReport": frozenset("tu"), "trade": frozenset("t"), "depthUpdate": frozenset("u")}

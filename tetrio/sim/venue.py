@@ -22,12 +22,12 @@ from tetrio.sim.auth import HmacSecret, Keys
 from tetrio.sim.candles import Candles
 from tetrio.sim.engine import Engine
 from tetrio.sim.limits import OrderCounter, WeightMeter
-from tetrio.sim.orders import Execution, Position, Rejected, Report, TradePrint, UserEvent
+from tetrio.sim.orders import Execution, Rejected, Report, TradePrint, UserEvent
+from tetrio.sim.reports import Reports, Told
 from tetrio.sim.shapes import Shapes
 from tetrio.sim.tape import Market
 from tetrio.wire.rules import PRODUCTION_LIMITS, RateLimit
 from tetrio.wire.sign import Verifier
-from tetrio.wire.user import BalanceUpdate, ExecutionReport, OutboundAccountPosition
 
 ACCOUNT = "main"
 UID = 100000001
@@ -35,7 +35,6 @@ HISTORY = 1500  # 1m candles from before the market that klines can tell
 RECENT_TRADES = 1000
 RAW_REQUESTS = RateLimit(rate_limit_type="RAW_REQUESTS", interval="MINUTE", interval_num=5, limit=300000)
 
-Told = ExecutionReport | OutboundAccountPosition | BalanceUpdate
 Listener = Callable[[str, Sequence[Told]], None]
 """Hears (account, events)."""
 
@@ -133,6 +132,7 @@ class Venue:
             [market.rules], fills=fills, maker=maker, taker=taker, first_trade_id=market.first_trade_id
         )
         self.shapes = Shapes(market.rules, self.engine)
+        self.reports = Reports(market.rules, self.shapes.texts)
         self.candles = Candles(market.history("1m", HISTORY))
         self.weights = WeightMeter(self.limits)
         self.orders = OrderCounter(self.limits)
@@ -191,8 +191,6 @@ class Venue:
         for event in events:
             if not isinstance(event, Report):
                 continue
-            if event.prevention is not None:
-                self.shapes.preventions[event.order.order_id] = event.prevention
             if event.execution is Execution.TRADE:
                 assert event.fill is not None, "a trade has a fill"
                 if event.fill.qty == event.order.filled:
@@ -212,16 +210,11 @@ class Venue:
     def tell(self, events: Sequence[UserEvent], prints: Sequence[TradePrint] = ()) -> None:
         """Tell clients, in order, and then the public."""
         if events:
+            told = [self.reports.told(event) for event in events]
             for listener in tuple(self._listeners):
-                listener(ACCOUNT, [self._told(event) for event in events])
+                listener(ACCOUNT, told)
         if prints and self.on_prints is not None:
             self.on_prints(prints)
-
-    def _told(self, event: UserEvent) -> Told:
-        if isinstance(event, Position):
-            return self.shapes.position(event)
-        assert isinstance(event, Report), "the engine makes no lists and no transfers by itself"
-        return self.shapes.execution_report(event)
 
     def _fund(self, asset: str, amount: str) -> None:
         try:

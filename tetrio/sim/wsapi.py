@@ -19,7 +19,8 @@ from tetrio.sim.checks import Params, Refused
 from tetrio.sim.orders import Rejected
 from tetrio.sim.shapes import in_micros, klines_in_micros
 from tetrio.sim.trading import Call
-from tetrio.sim.venue import ACCOUNT, Told, Venue
+from tetrio.sim.reports import Told
+from tetrio.sim.venue import ACCOUNT, Venue
 from tetrio.wire.frames import text_frame
 from tetrio.wire.request import BadRequest, Request, decode_request, encode_error, encode_reply
 from tetrio.wire.rules import RateLimit
@@ -133,7 +134,7 @@ class ApiLine:
             self._spend(weight, now_ms)
             self._venue.keys.authorize(call.params, self._session, now_ms)
             result = told.run(call)
-            if told.free:
+            if told.free or call.free:
                 self._weight.add(-weight, now_ms)
             return result
         if own is None:
