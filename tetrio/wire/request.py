@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -446,12 +446,13 @@ class _Number(str):
 def decode_request(text: str | bytes) -> Request:
     """A client's frame; BadRequest with Binance's code and text on a bad one."""
     try:
-        message = _loads(text, parse_float=_Number)
+        text = text if isinstance(text, str) else text.decode()
+        message = _REQUESTS.decode(text)
         if not isinstance(message, dict):
             raise ValueError("not an object")
         request_id, method = message.get("id"), message.get("method")
         f"{request_id}{method}".encode()  # half of a surrogate pair, which nobody could be answered with
-        raws = _read(_Params, text).params if _has_params(message) else {}
+        tokens = _tokens(text, message["params"]) if _has_params(message) else {}
     except (ValueError, RecursionError, WireError):
         raise BadRequest(BAD_JSON, "Invalid JSON Request", None, _excerpt(text)) from None
     if "id" not in message or type(request_id) not in (int, str, type(None)):
@@ -460,19 +461,36 @@ def decode_request(text: str | bytes) -> Request:
         raise BadRequest(BAD_JSON, "Invalid 'method' in JSON request; expected a string.", request_id)
     if "params" in message and not _has_params(message):
         raise BadRequest(BAD_JSON, "Invalid 'params' in JSON request; expected an object.", request_id)
-    params = message.get("params", {})
-    tokens = {name: _token(raw, params[name]) for name, raw in raws.items()}
-    return Request(request_id, _VERSION.sub("", method, count=1), params, tokens)
+    if method.startswith("v"):
+        method = _VERSION.sub("", method, count=1)
+    return Request(request_id, method, message.get("params", {}), tokens)
 
 
 def _has_params(message: Mapping[str, object]) -> bool:
     return isinstance(message.get("params"), dict)
 
 
-def _token(raw: msgspec.Raw, value: object) -> str:
-    """Text of a value as it was sent; of a string without its quotes and escapes."""
-    token = bytes(raw).decode()
-    return str(value) if token.startswith('"') else token
+def _tokens(text: str, params: Mapping[str, object]) -> dict[str, str]:
+    """Texts of the parameters as they were sent; of strings without their quotes and escapes."""
+    if "\\" in text:  # an escape may be half a character
+        return _raw_tokens(text, params)
+    tokens: dict[str, str] = {}
+    for name, value in params.items():
+        if type(value) is str:
+            tokens[name] = value
+        elif type(value) is int and value:  # zero may have a sign
+            tokens[name] = str(value)
+        else:
+            return _raw_tokens(text, params)
+    return tokens
+
+
+def _raw_tokens(text: str, params: Mapping[str, object]) -> dict[str, str]:
+    """The same for what has more than one spelling; `text` is read once more."""
+    raws = _read(_Params, text).params
+    return {
+        name: str(params[name]) if bytes(raw).startswith(b'"') else bytes(raw).decode() for name, raw in raws.items()
+    }
 
 
 def encode_reply(
@@ -528,15 +546,9 @@ def _read(kind: type[T], text: str | bytes | msgspec.Raw) -> T:
 def _strict(text: str | bytes) -> None:
     """WireError where JSON readers disagree: members that come twice, NaN and infinities, integers without bound."""
     try:
-        _loads(text, parse_float=_finite)
+        _FRAMES.decode(text if isinstance(text, str) else text.decode())
     except (ValueError, RecursionError) as error:
         raise WireError(f"a frame that is not clean JSON ({error})", _excerpt(text)) from None
-
-
-def _loads(text: str | bytes, parse_float: Any) -> Any:
-    if isinstance(text, bytes):
-        text = text.decode()
-    return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=parse_float)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -555,6 +567,13 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text[:40]} is out of range")
     return number
+
+
+def _strictly(parse_float: Callable[[str], Any]) -> json.JSONDecoder:
+    return json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=parse_float)
+
+
+_REQUESTS, _FRAMES = _strictly(_Number), _strictly(_finite)
 
 
 def _excerpt(text: str | bytes | msgspec.Raw) -> str:
