@@ -17,9 +17,9 @@ from tetrio.sim import queries, trading
 from tetrio.sim.auth import Session, rejected_key
 from tetrio.sim.checks import Params, Refused
 from tetrio.sim.orders import Rejected
+from tetrio.sim.reports import Told
 from tetrio.sim.shapes import in_micros, klines_in_micros
 from tetrio.sim.trading import Call
-from tetrio.sim.reports import Told
 from tetrio.sim.venue import ACCOUNT, Venue
 from tetrio.wire.frames import text_frame
 from tetrio.wire.request import BadRequest, Request, decode_request, encode_error, encode_reply
