@@ -170,7 +170,7 @@ class Shapes:
         self, balances: Mapping[str, Balance], updated_ms: int, uid: int, *, omit_zero: bool
     ) -> dict[str, object]:
         """Result of account.status."""
-        maker, taker = self._engine.maker, self._engine.taker
+        maker, taker = self._engine.rates.standard.maker, self._engine.rates.standard.taker
         return {
             "makerCommission": int(maker * 10000),
             "takerCommission": int(taker * 10000),
@@ -192,7 +192,10 @@ class Shapes:
 
     def commission(self) -> dict[str, object]:
         """Result of account.commission."""
-        standard = _NO_RATES | {"maker": amount(self._engine.maker), "taker": amount(self._engine.taker)}
+        standard = _NO_RATES | {
+            "maker": amount(self._engine.rates.standard.maker),
+            "taker": amount(self._engine.rates.standard.taker),
+        }
         return {
             "symbol": self.rules.name,
             "standardCommission": standard,
@@ -204,7 +207,10 @@ class Shapes:
     def order_commission(self) -> dict[str, object]:
         """Result of order.test with computeCommissionRates."""
         return {
-            "standardCommissionForOrder": {"maker": amount(self._engine.maker), "taker": amount(self._engine.taker)},
+            "standardCommissionForOrder": {
+                "maker": amount(self._engine.rates.standard.maker),
+                "taker": amount(self._engine.rates.standard.taker),
+            },
             "specialCommissionForOrder": {"maker": ZERO, "taker": ZERO},
             "taxCommissionForOrder": {"maker": ZERO, "taker": ZERO},
             "discount": DISCOUNT,

@@ -14,7 +14,17 @@ import attrs
 
 from tetrio.core.market import Side
 from tetrio.sim.checks import Params, Refused, check_symbol, missing
-from tetrio.sim.orders import Canceled, Order, OrderRequest, Placed, Rejected, Replaced, TradePrint, UserEvent
+from tetrio.sim.orders import (
+    Canceled,
+    CanceledList,
+    Order,
+    OrderRequest,
+    Placed,
+    Rejected,
+    Replaced,
+    TradePrint,
+    UserEvent,
+)
 from tetrio.sim.shapes import STP_MODE, refusal
 from tetrio.sim.venue import ACCOUNT, UID, Venue
 
@@ -169,7 +179,7 @@ def cancel(call: Call) -> object:
         restrictions=restrictions,
     )
     call.did(canceled.events)
-    return venue.shapes.canceled(canceled)
+    return venue.shapes.canceled(_single(canceled))
 
 
 def cancel_all(call: Call) -> object:
@@ -180,7 +190,7 @@ def cancel_all(call: Call) -> object:
     all_canceled = venue.engine.cancel_all(ACCOUNT, symbol, venue.now_ms(), venue.clock.now_ns())
     for canceled in all_canceled:
         call.did(canceled.events)
-    return [venue.shapes.canceled(canceled) for canceled in all_canceled]
+    return [venue.shapes.canceled(_single(canceled)) for canceled in all_canceled]
 
 
 def cancel_replace(call: Call) -> object:
@@ -284,10 +294,15 @@ def _cancel_only(
     body = {
         "cancelResult": "SUCCESS",
         "newOrderResult": "FAILURE",
-        "cancelResponse": venue.shapes.canceled(canceled),
+        "cancelResponse": venue.shapes.canceled(_single(canceled)),
         "newOrderResponse": over,
     }
     raise Refused(-2021, "Order cancel-replace partially failed.", status=409, data=body)
+
+
+def _single(canceled: Canceled | CanceledList) -> Canceled:
+    assert isinstance(canceled, Canceled), "nobody can place a list here yet"
+    return canceled
 
 
 def _ids(params: Params, by_id: str, by_client_id: str) -> tuple[int | None, str | None]:
