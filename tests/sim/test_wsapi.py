@@ -298,7 +298,7 @@ ORDER = {"side": "BUY", "type": "LIMIT_MAKER", "price": "3400", "quantity": "0.5
         ({"newClientOrderId": "ä"}, -1100),
         ({"newOrderRespType": "SHORT"}, -1136),
         ({"icebergQty": "0.1"}, -1104),
-        ({"type": "STOP_LOSS", "price": None, "stopPrice": "3000"}, -1013),
+        ({"type": "STOP_LOSS", "price": None, "stopPrice": "3000"}, -1102),
         ({"symbol": "ETHUSDT"}, -1121),
         ({"symbol": "eth/fdusd"}, -1100),
         ({"symbol": None}, -1102),

@@ -18,6 +18,7 @@ from tetrio.core.money import SymbolRules, to_units
 from tetrio.errors import ConfigError, WireError
 from tetrio.wire.rules import (
     PRODUCTION_LIMITS,
+    Filters,
     Grid,
     RateLimit,
     exchange_info,
@@ -97,7 +98,7 @@ def test_what_we_write_of_a_symbol_has_the_members_types_and_order_of_the_real_o
 
 def test_rules_survive_the_way_over_the_wire() -> None:
     rules = symbol_rules(ETHFDUSD.read_bytes(), "ETHFDUSD")
-    info = msgspec.json.encode(exchange_info([rules], 1784626200040))
+    info = msgspec.json.encode(exchange_info([(rules, Filters())], 1784626200040))
     assert symbol_rules(info, "ETHFDUSD") == rules
     assert rate_limits(info) == list(PRODUCTION_LIMITS)
     assert list(json.loads(info)) == [key for key in example() if key != "sors"]
@@ -116,7 +117,7 @@ def test_any_grid_survives_the_way_over_the_wire(tick: Decimal, step: Decimal, l
         max_qty_lots=lots + 1, market_max_qty_lots=lots, min_notional=notional, max_notional=Decimal(1000),
         max_price_ticks=10**6, max_num_orders=5,
     )  # fmt: skip
-    assert symbol_rules(msgspec.json.encode(exchange_info([rules], 0)), "AB") == rules
+    assert symbol_rules(msgspec.json.encode(exchange_info([(rules, Filters())], 0)), "AB") == rules
 
 
 def test_limits_that_are_off_do_not_become_zero_on_the_wire() -> None:

@@ -109,7 +109,9 @@ class SymbolRules:
     ask_multiplier_up: Decimal = Decimal(0)
     ask_multiplier_down: Decimal = Decimal(0)
     max_num_orders: int = 0
-    order_types: frozenset[str] = frozenset({"LIMIT", "LIMIT_MAKER", "MARKET"})
+    order_types: frozenset[str] = frozenset(
+        {"LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"}
+    )
     cancel_replace_allowed: bool = True
     amend_allowed: bool = True
     peg_allowed: bool = True

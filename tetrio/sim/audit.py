@@ -17,12 +17,13 @@ from typing import TextIO
 from tetrio.core.money import to_text
 from tetrio.errors import ConfigError
 from tetrio.sim.engine import Engine
-from tetrio.sim.orders import Balance, Execution, Fill, Rejected, Report, UserEvent
+from tetrio.sim.orders import Balance, Execution, ExternalLock, Fill, Rejected, Report, Transfer, UserEvent
 
 _EVENTS = {
     Execution.NEW: "accept",
     Execution.TRADE: "fill",
     Execution.CANCELED: "cancel",
+    Execution.REPLACED: "amend",
     Execution.EXPIRED: "expire",
     Execution.TRADE_PREVENTION: "expire",
     Execution.REJECTED: "reject",
@@ -58,10 +59,20 @@ class Audit:
         self._write(market_ns, "disconnect", facts)
 
     def events(self, events: Iterable[UserEvent]) -> None:
-        """Reports become accept, fill, cancel, expire and reject lines; positions are no lines of their own."""
+        """Reports become accept, fill, cancel, amend, expire and reject lines, transfers and locks one each; what only
+        tells of them anew (positions, lists) is no line of its own.
+
+        Beside the lines of the face: `trigger`, a stop or a pending leg that works from now on; `prevent`, quantity
+        that self-trade prevention took from an order that goes on; `lock`, a balance locked or released from outside.
+        """
         for event in events:
             if isinstance(event, Report):
                 self._report(event)
+            elif isinstance(event, Transfer):
+                name = "deposit" if event.units >= 0 else "withdraw"
+                self._transfer(name, event.account, event.asset, abs(event.units), event.market_ns)
+            elif isinstance(event, ExternalLock):
+                self._transfer("lock", event.account, event.asset, event.units, event.market_ns)
 
     def rejected(self, refusal: Rejected) -> None:
         """A refused new order; nothing where the refusal has no report (cancels, queries).
@@ -84,7 +95,7 @@ class Audit:
         facts = {**self._holder(order.account, report.balances), **self._order(report)}
         if report.fill is not None:
             facts |= self._fill(report, report.fill)
-        self._write(report.market_ns, _EVENTS[report.execution], facts)
+        self._write(report.market_ns, _event(report), facts)
 
     def _order(self, report: Report) -> dict[str, object]:
         order, request = report.order, report.request
@@ -99,9 +110,9 @@ class Audit:
             facts |= {name: _plain(amount) for name, amount in asked.items() if amount is not None}
         else:
             rules = self._engine.rules(order.symbol)
-            if order.price:
-                facts["price"] = rules.price_text(order.price)
-            if order.quote_order_qty is None:
+            if order.limit:
+                facts["price"] = rules.price_text(order.limit)
+            if order.quote_order_qty is None and order.qty:
                 facts["qty"] = rules.qty_text(order.qty)
             facts["filled"] = rules.qty_text(order.filled)
         facts["status"] = order.status
@@ -131,6 +142,14 @@ class Audit:
         line = {"seq": self._seq, "ts": market_ns, "ev": event, **facts}
         self._stream.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
         self._stream.flush()
+
+
+def _event(report: Report) -> str:
+    if report.activated:
+        return "trigger"
+    if report.execution is Execution.TRADE_PREVENTION and report.order.is_open:
+        return "prevent"
+    return _EVENTS[report.execution]
 
 
 def _plain(amount: Decimal) -> str:

@@ -31,10 +31,14 @@ MAX_LEVELS = 10_000
 class Resting:
     """A client's order on the book."""
 
-    __slots__ = ("account", "ahead", "order_id", "price", "remaining", "traded_off")
+    __slots__ = ("account", "ahead", "iceberg", "order_id", "price", "remaining", "traded_off", "visible")
 
-    def __init__(self, order_id: int, account: str, price: int, remaining: int) -> None:
+    def __init__(self, order_id: int, account: str, price: int, remaining: int, iceberg: int = 0) -> None:
+        """`iceberg`: lots shown at a time; 0 shows all."""
         self.order_id, self.account, self.price, self.remaining = order_id, account, price, remaining
+        self.iceberg = iceberg
+        self.visible = min(remaining, iceberg or remaining)
+        """Lots shown; the others take their turn when these are gone, behind all of the price."""
         self.ahead = 0
         """Lots displayed before it at its price."""
         self.traded_off = 0
@@ -45,6 +49,20 @@ class Resting:
         passed = min(lots, self.ahead)
         self.ahead -= passed
         self.traded_off += passed
+
+    def reduce(self, lots: int) -> bool:
+        """It has `lots` less; whether what it shows is used up and the next part must queue anew."""
+        self.remaining -= lots
+        self.visible = max(0, self.visible - lots)
+        if self.visible or not self.remaining:
+            return False
+        self.visible = min(self.remaining, self.iceberg or self.remaining)
+        return True
+
+    def shrink(self, lots: int) -> None:
+        """Its remaining quantity becomes `lots`, its place stays; what it shows only where that was more."""
+        self.remaining = lots
+        self.visible = min(self.visible, lots)
 
 
 class Displayed:
@@ -103,6 +121,10 @@ class Displayed:
             if (lots := self._levels[side][price] - taken.get(price, 0)) > 0:
                 yield price, lots
 
+    def prices(self, side: Side) -> list[int]:
+        """The prices of that side that a taker finds something at, best first."""
+        return [price for price, _ in self.available(side)]
+
     def take(self, side: Side, price: int, lots: int) -> None:
         """A client took `lots` displayed at `price` on that side of the book."""
         taken = self._taken[side]
@@ -140,15 +162,32 @@ class RestingSide:
                 return self.orders.pop(at)
         raise KeyError(order_id)
 
-    def reduce(self, order_id: int, lots: int) -> None:
-        """An order traded `lots`; it leaves when that was all of it. KeyError when it is not here."""
+    def get(self, order_id: int) -> Resting:
+        """KeyError when it is not here."""
         for resting in self.orders:
             if resting.order_id == order_id:
-                resting.remaining -= lots
-                if not resting.remaining:
-                    self.orders.remove(resting)
-                return
+                return resting
         raise KeyError(order_id)
+
+    def reduce(self, order_id: int, lots: int, shown: int = 0) -> None:
+        """An order traded `lots`; it leaves when that was all of it. KeyError when it is not here.
+
+        shown   what is displayed at its price: the next part of an iceberg queues behind it
+        """
+        resting = self.get(order_id)
+        queue_anew = resting.reduce(lots)
+        if not resting.remaining or queue_anew:
+            self.orders.remove(resting)
+        if queue_anew:
+            resting.ahead = shown
+            self.add(resting)
+
+    def levels(self) -> dict[int, int]:
+        """Visible lots by price, best first."""
+        found: dict[int, int] = {}
+        for resting in self.orders:
+            found[resting.price] = found.get(resting.price, 0) + resting.visible
+        return found
 
     def pass_by(self, price: int, lots: int) -> None:
         """A client's taker used up `lots` displayed at `price`."""
@@ -196,7 +235,8 @@ class RestingSide:
                 why = "queue"
             else:
                 break
-            if not resting.ahead and (lots := min(left, resting.remaining)):
+            shown = resting.remaining if beyond > 0 else resting.visible
+            if not resting.ahead and (lots := min(left, shown)):
                 left -= lots
                 fills.append((resting, lots, why))
         return fills
@@ -232,25 +272,53 @@ class RestingSide:
 
 def offers(resting: RestingSide, displayed: Displayed) -> Iterator[tuple[int, int, Resting | None]]:
     """(price, lots, client's order or None for the displayed market): all that a taker meets on that side, best
-    first. At one price a client's order stands behind what is ahead of it and before the rest. Change nothing while
-    iterating.
+    first. At one price a client's order stands behind what is ahead of it and before the rest; what an iceberg hides
+    comes part by part, after all that is shown. Change nothing while iterating.
     """
     sign = 1 if resting.side is Side.SELL else -1
     clients = list(resting.orders)
     at = 0
     for price, lots in displayed.available(resting.side):
         while at < len(clients) and sign * clients[at].price < sign * price:
-            yield clients[at].price, clients[at].remaining, clients[at]
-            at += 1
-        left, passed = lots, 0
-        while at < len(clients) and clients[at].price == price:
-            if before := min(max(clients[at].ahead - passed, 0), left):
-                yield price, before, None
-                left -= before
-                passed += before
-            yield price, clients[at].remaining, clients[at]
-            at += 1
-        if left:
-            yield price, left, None
-    for client in clients[at:]:
-        yield client.price, client.remaining, client
+            level = _level(clients, at)
+            yield from _met(level, 0)
+            at += len(level)
+        level = _level(clients, at) if at < len(clients) and clients[at].price == price else []
+        if level:
+            yield from _met(level, lots)
+            at += len(level)
+        else:
+            yield price, lots, None
+    while at < len(clients):
+        level = _level(clients, at)
+        yield from _met(level, 0)
+        at += len(level)
+
+
+def _level(clients: list[Resting], at: int) -> list[Resting]:
+    """The orders of the price of the one at `at`."""
+    price = clients[at].price
+    end = at
+    while end < len(clients) and clients[end].price == price:
+        end += 1
+    return clients[at:end]
+
+
+def _met(level: list[Resting], displayed: int) -> Iterator[tuple[int, int, Resting | None]]:
+    """What a taker meets at one price: clients' orders among what is displayed, then what icebergs hide."""
+    price, left, passed = level[0].price, displayed, 0
+    for client in level:
+        if before := min(max(client.ahead - passed, 0), left):
+            yield price, before, None
+            left -= before
+            passed += before
+        yield price, client.visible, client
+    if left:
+        yield price, left, None
+    hidden = [(client, client.remaining - client.visible) for client in level if client.remaining > client.visible]
+    while hidden:
+        client, lots = hidden.pop(0)
+        part = min(lots, client.iceberg)
+        yield price, part, client
+        if lots > part:
+            hidden.append((client, lots - part))

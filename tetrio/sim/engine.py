@@ -5,44 +5,64 @@ Accounts and assets live in a ledger beside the symbols' listings. A market even
 out; an order goes in, its taker phase against the displayed market and other clients' orders comes out, and what is
 left rests. Where a method raises `Rejected`, nothing has changed (but for `cancel_replace`, which tells what has).
 
-Money: a SELL locks its remaining quantity, a BUY its limit price times that; a MARKET order locks nothing, because it
-never rests. Commission is a fraction of what is received, rounded down to 1e-8. An account does not trade with itself:
-the resting order expires (Binance's EXPIRE_MAKER).
+Money: a SELL locks its remaining quantity, a BUY its limit price times that (a stop at market: its stop price), an OCO
+pair the larger of the two; a MARKET order locks nothing, because it never rests. Commission is a fraction of what is
+received, rounded down to 1e-8, or its worth in the discount asset.
 
-Order lists, stops, pegs, icebergs and amends are not here.
+How orders come to the book is `sim.entry`, whom they meet there `sim.matching`, what that does to money `sim.clearing`,
+and to their lists `sim.lists`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Any
+
+import attrs
+import msgspec
 
 from tetrio.core.market import Side
 from tetrio.core.money import SymbolRules
-from tetrio.sim.clearing import Clearing, Happening
+from tetrio.sim import filters as checks
+from tetrio.sim.clearing import Clearing, Happening, Rate, Rates
+from tetrio.sim.entry import Entry
 from tetrio.sim.events import AggTrade, Depth, MarketEvent, PublicTrade, Top
-from tetrio.sim.filters import Terms, check
+from tetrio.sim.filters import Terms
 from tetrio.sim.history import OrderHistory
 from tetrio.sim.ledger import Ledger
 from tetrio.sim.listing import Listing
-from tetrio.sim.matching import Matching, Offer
+from tetrio.sim.lists import Lists, arranged
+from tetrio.sim.matching import Matching
 from tetrio.sim.orders import (
     INSUFFICIENT_BALANCE,
     UNKNOWN_ORDER,
-    WOULD_MATCH,
+    Amended,
+    Amendment,
     Balance,
     Canceled,
+    CanceledList,
+    ExternalLock,
     Fill,
+    Leg,
+    ListRequest,
     Order,
+    OrderList,
     OrderRequest,
     Outcome,
     Placed,
+    PlacedList,
+    Prevention,
     Rejected,
     Replaced,
+    Transfer,
     UserEvent,
 )
+from tetrio.wire.rules import Filters
 
 _NOTHING = Outcome()
+_NO_FILTERS: Mapping[str, Filters] = {}
+STATUSES = ("TRADING", "END_OF_DAY", "HALT", "BREAK", "CANCEL_ONLY")
 
 
 class Engine:
@@ -52,34 +72,44 @@ class Engine:
         self,
         listings: Sequence[SymbolRules],
         *,
+        filters: Mapping[str, Filters] = _NO_FILTERS,
         fills: str = "queue",
         maker: Decimal = Decimal(0),
         taker: Decimal = Decimal(0),
+        rates: Rates | None = None,
         first_order_id: int = 1,
         first_trade_id: int = 1,
     ) -> None:
         """The symbols to trade.
 
+        filters          by symbol, where they are not the usual ones
         fills            how resting orders fill: queue, touch or through (`sim.book`)
         maker, taker     commission as a fraction of what is received, 0 <= rate < 1
+        rates            all of it, instead of those two
         first_trade_id   id of the market's first public trade (`Market.first_trade_id`): clients' ids share its space
         """
-        if not (0 <= maker < 1 and 0 <= taker < 1):
-            raise ValueError(f"commission rates {maker} and {taker} must be at least 0 and below 1")
-        self.fills, self.maker, self.taker = fills, maker, taker
+        self.rates = rates or Rates(standard=Rate(maker=maker, taker=taker))
+        self.fills = fills
         self._ledger = Ledger()
         for rules in listings:
             self._ledger.list_symbol(rules)
         self._listings = {
             rules.name: Listing(
-                rules, self._ledger.unit(rules.base_asset), self._ledger.unit(rules.quote_asset), first_trade_id
+                rules,
+                filters.get(rules.name, Filters()),
+                self._ledger.unit(rules.base_asset),
+                self._ledger.unit(rules.quote_asset),
+                first_trade_id,
             )
             for rules in listings
         }
         self._history = OrderHistory()
-        self._clearing = Clearing(self._ledger, self._history, maker, taker)
+        self._clearing = Clearing(self._ledger, self._history, self.rates)
         self._matching = Matching(fills, self._clearing, self._history)
+        self._lists = Lists(self._clearing, self._history, self._ledger)
+        self._entry = Entry(self._ledger, self._history, self._clearing, self._matching, self._lists)
         self._next_order_id = first_order_id
+        self._next_list_id = 1
         self._last_made_id = 0
 
     # --- accounts ---
@@ -111,6 +141,27 @@ class Engine:
         self._ledger.debit(account, asset, units)
         return units
 
+    def transfer(self, account: str, asset: str, amount: Decimal, now_ms: int, market_ns: int) -> tuple[UserEvent, ...]:
+        """A deposit or, negative, a withdrawal, with what the client is told. As `deposit` and `withdraw`."""
+        units = self.deposit(account, asset, amount) if amount >= 0 else -self.withdraw(account, asset, -amount)
+        told = Transfer(account=account, asset=asset, units=units, now_ms=now_ms, market_ns=market_ns)
+        return told, self._clearing.balances_of(account, [asset], now_ms)
+
+    def external_lock(
+        self, account: str, asset: str, amount: Decimal, now_ms: int, market_ns: int
+    ) -> tuple[UserEvent, ...]:
+        """Locks (or, negative, releases) a part of the balance from outside. ValueError when finer than its unit;
+        Rejected -2010 when so much is not free, or not locked from outside.
+        """
+        units = self._ledger.units(asset, abs(amount))
+        available = self._ledger.free(account, asset) if amount >= 0 else self._ledger.external(account, asset)
+        if available < units:
+            raise Rejected(-2010, INSUFFICIENT_BALANCE)
+        units = units if amount >= 0 else -units
+        self._ledger.lock_external(account, asset, units)
+        told = ExternalLock(account=account, asset=asset, units=units, now_ms=now_ms, market_ns=market_ns)
+        return told, self._clearing.balances_of(account, [asset], now_ms)
+
     def balances(self, account: str) -> dict[str, Balance]:
         """Every asset that the account ever had; `sim.ledger` names the accounts of the market and of the fees."""
         return self._ledger.balances(account)
@@ -119,19 +170,55 @@ class Engine:
         """Units over all accounts, market and fees included: deposits less withdrawals, always."""
         return self._ledger.total(asset)
 
+    # --- the symbol ---
+
+    def set_status(self, symbol: str, status: str) -> None:
+        """One of STATUSES; ValueError for any other."""
+        if status not in STATUSES:
+            raise ValueError(f"{status!r} is no status of a symbol: {', '.join(STATUSES)}")
+        self.change_rules(symbol, status=status)
+
+    def change_rules(self, symbol: str, **changes: Any) -> None:
+        """Other values of `SymbolRules` from now on; what rests is not checked anew. ValueError for grid and assets."""
+        fixed = {"name", "base_asset", "quote_asset", "tick_size", "step_size"} & changes.keys()
+        if fixed:
+            raise ValueError(f"{', '.join(sorted(fixed))} of a symbol that trades cannot be changed")
+        listing = self._listing(symbol)
+        listing.rules = attrs.evolve(listing.rules, **changes)
+
+    def change_filters(self, symbol: str, **changes: Any) -> None:
+        """Other values of `Filters` from now on."""
+        listing = self._listing(symbol)
+        listing.filters = attrs.evolve(listing.filters, **changes)
+
+    def filters(self, symbol: str) -> Filters:
+        """What is checked beside `rules`. Rejected -1121 for an unknown symbol."""
+        return self._listing(symbol).filters
+
+    def set_reference(self, symbol: str, price: Decimal | None) -> None:
+        """The reference price in quote units, or none."""
+        self._listing(symbol).reference = price
+
     # --- orders ---
 
     def place(self, account: str, request: OrderRequest, now_ms: int, market_ns: int) -> Placed:
         """Accepts an order, lets it take, and rests what is left. Rejected (with its report) when refused."""
         try:
             listing, terms = self._filtered(account, request, market_ns)
-            return self._enter(account, request, listing, terms, now_ms, market_ns)
+            return self._place(account, request, listing, terms, now_ms, market_ns)
         except Rejected as refusal:
             raise self._refusal(refusal, account, request, now_ms, market_ns) from None
 
     def test(self, account: str, request: OrderRequest, market_ns: int) -> None:
         """order.test: parameters and filters, nothing else. Rejected as `place` would (without a report)."""
         self._filtered(account, request, market_ns)
+
+    def place_list(self, account: str, request: ListRequest, now_ms: int, market_ns: int) -> PlacedList:
+        """Accepts an order list. Rejected (with a report of the first leg) when refused: no leg is placed then."""
+        try:
+            return self._place_list(account, request, now_ms, market_ns)
+        except Rejected as refusal:
+            raise self._refusal(refusal, account, request.legs[0], now_ms, market_ns) from None
 
     def cancel(
         self,
@@ -145,8 +232,8 @@ class Engine:
         new_client_order_id: str = "",
         restrictions: str | None = None,
         reason: str = "cancel",
-    ) -> Canceled:
-        """Takes an open order off the book.
+    ) -> Canceled | CanceledList:
+        """Takes an open order off the book, and with it the list that it belongs to.
 
         new_client_order_id   id of the cancel itself; "" lets the engine make one
         restrictions          ONLY_NEW, ONLY_PARTIALLY_FILLED or None
@@ -154,6 +241,25 @@ class Engine:
         """
         order = self._cancellable(account, symbol, order_id, orig_client_order_id, restrictions)
         return self._cancel(order, new_client_order_id, reason, Happening(now_ms, market_ns))
+
+    def cancel_list(
+        self,
+        account: str,
+        symbol: str,
+        now_ms: int,
+        market_ns: int,
+        *,
+        list_id: int | None = None,
+        list_client_order_id: str | None = None,
+        new_client_order_id: str = "",
+    ) -> CanceledList:
+        """Ends a list and its open orders. Rejected -2011 when it is unknown or has ended."""
+        self._listing(symbol)
+        unknown = Rejected(-2011, UNKNOWN_ORDER)
+        found = self._history.find_list(account, list_id, list_client_order_id, unknown)
+        if not found.is_open or found.symbol != symbol:
+            raise unknown
+        return self._cancel_list(found, new_client_order_id, "cancel", Happening(now_ms, market_ns))
 
     def cancel_replace(
         self,
@@ -185,9 +291,8 @@ class Engine:
         canceled, cancel_error = None, None
         try:
             old = self._cancellable(account, request.symbol, cancel_order_id, cancel_orig_client_order_id, restrictions)
-            canceled = self._cancel(
-                old, cancel_new_client_order_id, "cancelReplace", Happening(now_ms, market_ns), position=False
-            )
+            happening = Happening(now_ms, market_ns)
+            canceled = self._cancel(old, cancel_new_client_order_id, "cancelReplace", happening, position=False)
         except Rejected as refusal:
             if refusal.code not in {-2011, -2039}:
                 raise
@@ -196,20 +301,72 @@ class Engine:
             cancel_error = refusal
         return self._replace(account, request, listing, terms, now_ms, market_ns, canceled, cancel_error)
 
-    def cancel_all(self, account: str, symbol: str, now_ms: int, market_ns: int) -> list[Canceled]:
-        """Every open order of the account on the symbol, oldest first. Rejected -2011 when there is none."""
+    def cancel_all(self, account: str, symbol: str, now_ms: int, market_ns: int) -> list[Canceled | CanceledList]:
+        """Every open order and list of the account on the symbol, oldest first. Rejected -2011 when there is none."""
         self._listing(symbol)
         orders = self.open_orders(account, symbol)
         if not orders:
             raise Rejected(-2011, UNKNOWN_ORDER)
-        return [self._cancel(order, "", "cancelAll", Happening(now_ms, market_ns)) for order in orders]
+        canceled: list[Canceled | CanceledList] = []
+        for order in orders:
+            if self._history.get(order.order_id).is_open:  # not gone with its list
+                canceled.append(self._cancel(order, "", "cancelAll", Happening(now_ms, market_ns)))
+        return canceled
+
+    def amend(
+        self,
+        account: str,
+        symbol: str,
+        now_ms: int,
+        market_ns: int,
+        *,
+        order_id: int | None = None,
+        orig_client_order_id: str | None = None,
+        new_qty: Decimal,
+        new_client_order_id: str = "",
+    ) -> Amended:
+        """Reduces the total quantity of an open order, which keeps its place; of an OCO both orders.
+
+        new_qty               base units, what is filled included; not above that, the order expires
+        new_client_order_id   "" lets the engine make one
+        Rejected -2038, with what forbids it; -2013 (unknown), -2039, -1102.
+        """
+        listing = self._listing(symbol)
+        missing = Rejected(-2013, "Order does not exist.")
+        order = self._history.find(account, symbol, order_id, orig_client_order_id, missing)
+        lots = self._amendable(listing, order, new_qty)
+        new_id = new_client_order_id or self._made_id(account)
+        if new_id != order.client_order_id and self._history.is_open(account, new_id):
+            raise Rejected(-2038, "Duplicate order sent.")
+        happening = Happening(now_ms, market_ns)
+        amended, execution_id = self._reduce(listing, order, lots, new_id, happening)
+        order_list = None
+        if order.list_id >= 0:
+            order_list = self._history.order_list(order.list_id)
+            if order_list.kind == "OCO" and amended.is_open:
+                for other in self._history.legs(order_list):
+                    if other.is_open and other.order_id != order.order_id:
+                        self._reduce(listing, other, lots, other.client_order_id, happening)
+            if order.client_order_id != new_id and order_list.is_open:
+                order_list = self._lists.rename(order_list, amended, happening)
+        self._clearing.position(happening, listing, account)
+        return Amended(
+            order=amended,
+            orig_client_order_id=order.client_order_id,
+            execution_id=execution_id,
+            order_list=order_list,
+            events=tuple(happening.events),
+        )
 
     def expire_all(self, now_ms: int, market_ns: int, reason: str) -> tuple[UserEvent, ...]:
         """The exchange itself takes every open order of every account off the book, oldest first."""
         events: list[UserEvent] = []
-        for order in self._history.every_open_order():
+        for each in self._history.every_open_order():
+            order = self._history.get(each.order_id)
+            if not order.is_open:
+                continue  # gone with another one of its list
             listing, happening = self._listings[order.symbol], Happening(now_ms, market_ns)
-            listing.resting[order.side].remove(order.order_id)
+            listing.take_off(order)
             self._clearing.close(listing, order, "EXPIRED", reason, happening)
             self._clearing.position(happening, listing, order.account)
             events += happening.events
@@ -231,30 +388,33 @@ class Engine:
         """New best prices."""
         listing = self._listings[symbol]
         listing.displayed.on_top(top)
-        outcome = _NOTHING
-        for resting in listing.resting.values():
+        happening: Happening | None = None
+        for side, resting in listing.resting.items():
             if resting.orders:
+                happening = happening or Happening(now_ms, market_ns)
                 resting.see_top(listing.displayed)
-                outcome = self._matching.crossed(listing, resting.side, outcome, now_ms, market_ns)
-        return outcome
+                self._matching.crossed(listing, side, happening)
+        return self._outcome(listing, happening)
 
     def on_depth(self, symbol: str, depth: Depth, now_ms: int, market_ns: int) -> Outcome:
         """A depth difference."""
         listing = self._listings[symbol]
         listing.displayed.on_depth(depth)
-        outcome = _NOTHING
+        happening: Happening | None = None
         for side, changes in ((Side.BUY, depth.bids), (Side.SELL, depth.asks)):
             resting = listing.resting[side]
             if resting.orders:
+                happening = happening or Happening(now_ms, market_ns)
                 resting.see_depth(listing.displayed, changes)
-                outcome = self._matching.crossed(listing, side, outcome, now_ms, market_ns)
-        return outcome
+                self._matching.crossed(listing, side, happening)
+        return self._outcome(listing, happening)
 
     def on_trade(self, symbol: str, trade: PublicTrade, now_ms: int, market_ns: int) -> Outcome:
         """A public trade; the outcome's trade id is the one to publish it with."""
         listing = self._listings[symbol]
-        trade_id = listing.publish(trade.trade_id)
-        return self._matching.traded(listing, trade, trade_id, now_ms, market_ns)
+        trade_id, happening = listing.publish(trade.trade_id), Happening(now_ms, market_ns)
+        self._matching.traded(listing, trade, happening)
+        return self._outcome(listing, happening, trade_id)
 
     def on_agg_trade(self, symbol: str, trade: AggTrade, now_ms: int, market_ns: int) -> Outcome:
         """A recorded aggregate trade; the outcome's trade id is that of its last trade as published (its first one is
@@ -262,7 +422,17 @@ class Engine:
         listing = self._listings[symbol]
         if not trade.drives:
             return Outcome(trade_id=listing.shifted(trade.last_id))
-        return self._matching.traded(listing, trade, listing.publish(trade.last_id), now_ms, market_ns)
+        trade_id, happening = listing.publish(trade.last_id), Happening(now_ms, market_ns)
+        self._matching.traded(listing, trade, happening)
+        return self._outcome(listing, happening, trade_id)
+
+    def _outcome(self, listing: Listing, happening: Happening | None, trade_id: int = 0) -> Outcome:
+        """What a market event did, and what that brought about."""
+        if happening is None:
+            return _NOTHING
+        if listing.rules.status == "TRADING":
+            self._entry.follow_up(listing, happening)
+        return Outcome(tuple(happening.events), tuple(happening.prints), trade_id)
 
     # --- queries ---
 
@@ -292,6 +462,40 @@ class Engine:
         """By trade id."""
         return self._history.fills(account, symbol, order_id)
 
+    def order_list(self, account: str, *, list_id: int | None = None, client_order_id: str | None = None) -> OrderList:
+        """One list; by client id, which wins, the newest of that id. Rejected -2018 (there is none), -1102 (no id)."""
+        if list_id is None and client_order_id is None:
+            text = "Param 'origClientOrderId' or 'orderListId' must be sent, but both were empty/null!"
+            raise Rejected(-1102, text)
+        unknown = Rejected(-2018, "Order list does not exist.")
+        return self._history.find_list(account, list_id, client_order_id, unknown)
+
+    def lists(self, account: str) -> list[OrderList]:
+        """All that are remembered, by id."""
+        return self._history.lists(account)
+
+    def open_lists(self, account: str) -> list[OrderList]:
+        """By id."""
+        return [each for each in self._history.lists(account) if each.is_open]
+
+    def preventions(self, account: str, symbol: str) -> list[Prevention]:
+        """What self-trade prevention did, the last of it, by match id."""
+        self._listing(symbol)
+        return self._history.preventions(account, symbol)
+
+    def amendments(self, account: str, symbol: str, order_id: int) -> list[Amendment]:
+        """Of one order, oldest first. Rejected -2013 when it is unknown."""
+        return self._history.amendments(self.order(account, symbol, order_id=order_id).order_id)
+
+    def allocations(self, account: str, symbol: str) -> list[Fill]:
+        """Trades by smart order routing, by allocation id."""
+        found = [fill for fill in self.trades(account, symbol) if fill.allocation_id is not None]
+        return sorted(found, key=lambda fill: fill.allocation_id or 0)
+
+    def resting_levels(self, symbol: str, side: Side) -> dict[int, int]:
+        """Clients' orders on the book: visible lots by price, best first."""
+        return self._listing(symbol).resting[side].levels()
+
     def top(self, symbol: str) -> Top | None:
         """The displayed best prices (clients' orders are not shown); None before the first."""
         return self._listing(symbol).displayed.top
@@ -311,85 +515,134 @@ class Engine:
     def _filtered(self, account: str, request: OrderRequest, market_ns: int) -> tuple[Listing, Terms]:
         """Everything that is checked before a cancel-replace cancels."""
         listing = self._listing(request.symbol)
-        terms = check(listing.rules, request, listing.average_price(market_ns))
-        limit = listing.rules.max_num_orders
-        if limit and self._history.count_open(account, request.symbol) >= limit:
-            raise Rejected(-2010, "Filter failure: MAX_NUM_ORDERS")
+        terms = checks.check(listing.rules, listing.filters, request, listing.measure(market_ns))
+        self._check_account(account, listing, [(request, terms)])
         return listing, terms
 
-    def _enter(
+    def _check_account(self, account: str, listing: Listing, wanted: Sequence[tuple[OrderRequest, Terms]]) -> None:
+        """The filters that look at what the account has open and holds."""
+        rules, filters = listing.rules, listing.filters
+        here, everywhere = (self._history.counts(account, symbol) for symbol in (rules.name, None))
+        checks.check_counts(rules, filters, here, everywhere, [request for request, _ in wanted])
+        for request, terms in wanted:
+            lots = terms.qty or 0
+            if filters.max_asset:
+                tick_lots = lots * (terms.price or terms.stop or listing.last or 0)
+                checks.check_assets(rules, filters, lots, tick_lots or terms.quote_tick_lots or 0)
+            if filters.max_position and request.side is Side.BUY:
+                held = sum(self._ledger.balance(account, rules.base_asset)) // listing.lot_units
+                buying = self._history.buying(account, rules.name)
+                if (held + buying + lots) * rules.step_size > filters.max_position:
+                    raise Rejected(-2010, "Filter failure: MAX_POSITION")
+
+    def _place(
         self, account: str, request: OrderRequest, listing: Listing, terms: Terms, now_ms: int, market_ns: int
     ) -> Placed:
-        """The engine's own checks, then the taker phase, then rest or expire."""
-        client_order_id = request.client_order_id or self._made_id(account)
-        if self._history.is_open(account, client_order_id):
-            raise Rejected(-2010, "Duplicate order sent.")
-        side, limit = request.side, terms.price or None
-        qty = self._lots(account, listing, side, terms)
-        if request.type == "LIMIT_MAKER" and self._matching.would_match(listing, side, terms.price):
-            raise Rejected(-2010, WOULD_MATCH)
-        offered = self._matching.offered(account, listing, side, limit, qty)
-        self._check_funds(account, listing, side, limit, qty, offered)
-        order = Order(
-            account=account,
-            symbol=request.symbol,
-            order_id=self._next_order_id,
-            client_order_id=client_order_id,
-            side=side,
-            type=request.type,
-            time_in_force=request.time_in_force if request.type == "LIMIT" else "GTC",
-            price=terms.price,
-            qty=qty,
-            quote_order_qty=request.quote_order_qty,
-            time_ms=now_ms,
-            update_ms=now_ms,
-            working_ms=now_ms,
-        )
-        self._next_order_id += 1
+        """The engine's own checks, then the taker phase, then rest, wait or expire."""
         happening = Happening(now_ms, market_ns)
-        self._clearing.accept(listing, order, happening)
-        if order.time_in_force != "FOK" or sum(lots for _, lots, _ in offered) == qty:
-            order = self._matching.take(listing, order, offered, happening)
-        order = self._settle_rest(listing, order, happening)
+        client_order_id = self._new_id(account, request.client_order_id)
+        order = self._entry.drafted(account, listing, request, terms, self._next_order_id, client_order_id, now_ms)
+        order = self._entry.admit(listing, order, happening)
+        self._next_order_id += 1
+        fills = tuple(happening.fills)
+        preventions = tuple(happening.preventions)
+        self._entry.follow_up(listing, happening)
         self._clearing.position(happening, listing, account)
         return Placed(
             order=order,
-            fills=tuple(happening.fills),
-            preventions=tuple(happening.preventions),
+            fills=fills,
+            preventions=preventions,
             events=tuple(happening.events),
             prints=tuple(happening.prints),
         )
 
-    def _lots(self, account: str, listing: Listing, side: Side, terms: Terms) -> int:
-        if terms.qty is not None:
-            return terms.qty
-        assert terms.quote_tick_lots is not None, "the filters let nothing else through"
-        return self._matching.lots_for_quote(account, listing, side, terms.quote_tick_lots)
+    def _place_list(self, account: str, request: ListRequest, now_ms: int, market_ns: int) -> PlacedList:
+        listing, happening = self._listing(request.symbol), Happening(now_ms, market_ns)
+        legs = arranged(request)
+        self._check_list(account, listing, request)
+        average = listing.measure(market_ns)
+        pays = request.kind in {"OPO", "OPOCO"}
+        terms = [
+            checks.check(listing.rules, listing.filters, leg, average, later=pays and at > 0)
+            for at, leg in enumerate(legs)
+        ]
+        self._check_account(account, listing, list(zip(legs, terms, strict=True)))
+        drafts = self._drafts(account, listing, request, legs, terms, now_ms)
+        order_list = OrderList(
+            list_id=self._next_list_id,
+            account=account,
+            symbol=request.symbol,
+            kind=request.kind,
+            client_order_id=request.client_order_id or self._made_id(account),
+            legs=tuple(Leg(draft.order_id, draft.client_order_id) for draft in drafts),
+            time_ms=now_ms,
+        )
+        told = self._entry.admit_list(listing, order_list, drafts, happening)
+        self._next_order_id += len(drafts)
+        self._next_list_id += 1
+        placed = tuple(self._leg(order, happening) for order in told)
+        self._entry.follow_up(listing, happening)
+        self._clearing.position(happening, listing, account)
+        return PlacedList(
+            order_list=order_list, legs=placed, events=tuple(happening.events), prints=tuple(happening.prints)
+        )
 
-    def _check_funds(
-        self, account: str, listing: Listing, side: Side, limit: int | None, qty: int, offered: list[Offer]
-    ) -> None:
-        """A limit order must be able to lock all of it; a MARKET buy to pay what the book gives it."""
-        if side is Side.SELL:
-            asset, needed = listing.rules.base_asset, qty * listing.lot_units
-        else:
-            tick_lots = limit * qty if limit else sum(price * lots for price, lots, _ in offered)
-            asset, needed = listing.rules.quote_asset, tick_lots * listing.tick_lot_units
-        if self._ledger.free(account, asset) < needed:
-            raise Rejected(-2010, INSUFFICIENT_BALANCE)
+    def _check_list(self, account: str, listing: Listing, request: ListRequest) -> None:
+        filters = listing.filters
+        for needs, allowed, name in (
+            (request.kind in {"OCO", "OTOCO", "OPOCO"}, filters.oco, "OCO"),
+            (request.kind != "OCO", filters.oto, "OTO"),
+            (request.kind in {"OPO", "OPOCO"}, filters.opo, "OPO"),
+        ):
+            if needs and not allowed:
+                raise Rejected(-2010, f"{name} orders are not supported for this symbol{'' if name == 'OCO' else '.'}")
+        lists = self.open_lists(account)
+        here = sum(each.symbol == request.symbol for each in lists)
+        if filters.max_order_lists and here >= filters.max_order_lists:
+            raise Rejected(-2010, "Filter failure: MAX_NUM_ORDER_LISTS")
+        if filters.exchange_max_order_lists and len(lists) >= filters.exchange_max_order_lists:
+            raise Rejected(-2010, "Filter failure: EXCHANGE_MAX_NUM_ORDER_LISTS")
+        if any(each.client_order_id == request.client_order_id for each in lists):
+            raise Rejected(-2010, "Duplicate order sent.")
 
-    def _settle_rest(self, listing: Listing, order: Order, happening: Happening) -> Order:
-        """After the taker phase: rest on the book, or expire."""
-        if not order.remaining:
-            return order
-        if order.type == "MARKET":
-            return self._clearing.close(listing, order, "EXPIRED", "INSUFFICIENT_LIQUIDITY", happening)
-        if order.time_in_force != "GTC":
-            return self._clearing.close(
-                listing, order, "EXPIRED", f"UNFILLED_{_REASON[order.time_in_force]}_EXPIRED", happening
+    def _drafts(
+        self,
+        account: str,
+        listing: Listing,
+        request: ListRequest,
+        legs: Sequence[OrderRequest],
+        terms: Sequence[Terms],
+        now_ms: int,
+    ) -> list[Order]:
+        """The orders of a list, as nobody has accepted them yet."""
+        ids = [self._new_id(account, leg.client_order_id) for leg in legs]
+        if len(set(ids)) < len(ids):
+            raise Rejected(-2010, "Duplicate order sent.")
+        return [
+            self._entry.drafted(
+                account,
+                listing,
+                leg,
+                terms[at],
+                self._next_order_id + at,
+                ids[at],
+                now_ms,
+                list_id=self._next_list_id,
+                status="PENDING_NEW" if at and request.kind != "OCO" else "NEW",
             )
-        self._matching.rest(listing, order)
-        return order
+            for at, leg in enumerate(legs)
+        ]
+
+    @staticmethod
+    def _leg(order: Order, happening: Happening) -> Placed:
+        """A leg as the reply tells it."""
+        return Placed(
+            order=order,
+            fills=tuple(fill for fill in happening.fills if fill.order_id == order.order_id),
+            preventions=tuple(each for each in happening.preventions if each.taker_order_id == order.order_id),
+            events=(),
+            prints=(),
+        )
 
     # --- cancelling ---
 
@@ -409,14 +662,31 @@ class Engine:
 
     def _cancel(
         self, order: Order, cancel_id: str, reason: str, happening: Happening, *, position: bool = True
-    ) -> Canceled:
+    ) -> Canceled | CanceledList:
+        if order.list_id >= 0:
+            order_list = self._history.order_list(order.list_id)
+            return self._cancel_list(order_list, cancel_id, reason, happening, position=position)
         listing = self._listings[order.symbol]
-        listing.resting[order.side].remove(order.order_id)
+        listing.take_off(order)
         cancel_id = cancel_id or self._made_id(order.account)
         order = self._clearing.close(listing, order, "CANCELED", reason, happening, cancel_id)
         if position:
             self._clearing.position(happening, listing, order.account)
         return Canceled(order=order, cancel_client_order_id=cancel_id, events=tuple(happening.events))
+
+    def _cancel_list(
+        self, order_list: OrderList, cancel_id: str, reason: str, happening: Happening, *, position: bool = True
+    ) -> CanceledList:
+        listing = self._listings[order_list.symbol]
+        cancel_id = cancel_id or self._made_id(order_list.account)
+        orders = self._lists.cancel(listing, order_list, cancel_id, reason, happening)
+        if position:
+            self._clearing.position(happening, listing, order_list.account)
+        return CanceledList(
+            order_list=self._history.order_list(order_list.list_id),
+            orders=tuple(Canceled(order=order, cancel_client_order_id=cancel_id, events=()) for order in orders),
+            events=tuple(happening.events),
+        )
 
     def _replace(
         self,
@@ -426,14 +696,14 @@ class Engine:
         terms: Terms,
         now_ms: int,
         market_ns: int,
-        canceled: Canceled | None,
+        canceled: Canceled | CanceledList | None,
         cancel_error: Rejected | None,
     ) -> Replaced:
         """The second leg, and the tale of both."""
         before = canceled.events if canceled else ()
         cancel_result = "SUCCESS" if canceled else "FAILURE"
         try:
-            placed = self._enter(account, request, listing, terms, now_ms, market_ns)
+            placed = self._place(account, request, listing, terms, now_ms, market_ns)
         except Rejected as refusal:
             error = self._refusal(refusal, account, request, now_ms, market_ns)
             after = Happening(now_ms, market_ns)
@@ -458,6 +728,63 @@ class Engine:
             prints=placed.prints,
         )
 
+    # --- amending ---
+
+    def _amendable(self, listing: Listing, order: Order, new_qty: Decimal) -> int:
+        """The new quantity in lots. Rejected -2038."""
+        if not listing.rules.amend_allowed:
+            raise Rejected(-2038, "Order amend is not supported for this symbol.")
+        if not order.is_open:
+            raise Rejected(-2038, UNKNOWN_ORDER)
+        if order.status == "PENDING_NEW" and not order.qty:
+            raise Rejected(-2038, "Order amend (pending OPO order) is not supported.")
+        if listing.filters.max_amends and order.amends >= listing.filters.max_amends:
+            raise Rejected(-2038, "Filter failure: MAX_NUM_ORDER_AMENDS")
+        try:
+            lots = checks.lots(listing.rules, new_qty, at_market=order.at_market)
+            if lots > order.qty:
+                raise Rejected(-2038, "Order amend (quantity increase) is not supported.")
+            if lots == order.qty:
+                raise Rejected(-2038, "The requested action would change no state; rejecting")
+            if order.limit:
+                checks.check_notional(listing.rules, lots * order.limit)
+        except Rejected as refusal:
+            raise Rejected(-2038, refusal.msg) from None
+        return lots
+
+    def _reduce(
+        self, listing: Listing, order: Order, lots: int, new_id: str, happening: Happening
+    ) -> tuple[Order, int]:
+        """One order with fewer lots: (as it is then, the execution's id). Not above what it has traded, it expires."""
+        taken = order.filled + order.prevented
+        amended = msgspec.structs.replace(
+            order,
+            qty=max(lots, taken),
+            client_order_id=new_id,
+            amends=order.amends + 1,
+            update_ms=happening.now_ms,
+            iceberg=order.iceberg if order.iceberg < lots else 0,
+        )
+        execution_id = self._clearing.amend(listing, amended, order.client_order_id, happening)
+        self._history.add_amendment(
+            Amendment(
+                symbol=order.symbol,
+                order_id=order.order_id,
+                execution_id=execution_id,
+                orig_client_order_id=order.client_order_id,
+                new_client_order_id=new_id,
+                orig_qty=order.qty,
+                new_qty=lots,
+                at_ms=happening.now_ms,
+            )
+        )
+        if not amended.remaining:
+            listing.take_off(amended)
+            return self._clearing.close(listing, amended, "EXPIRED", "NONE", happening), execution_id
+        if order.is_working:
+            listing.resting[order.side].get(order.order_id).shrink(amended.remaining)
+        return amended, execution_id
+
     # --- small change ---
 
     def _refusal(self, refusal: Rejected, account: str, request: OrderRequest, now_ms: int, market_ns: int) -> Rejected:
@@ -471,6 +798,12 @@ class Engine:
             raise Rejected(-1121, "Invalid symbol.")
         return listing
 
+    def _new_id(self, account: str, asked: str) -> str:
+        """The client order id of a new order. Rejected -2010 when an open order has it."""
+        if asked and self._history.is_open(account, asked):
+            raise Rejected(-2010, "Duplicate order sent.")
+        return asked or self._made_id(account)
+
     def _made_id(self, account: str) -> str:
         """A client order id for one who sent none; clear of the account's open orders."""
         while True:
@@ -478,6 +811,3 @@ class Engine:
             made = f"auto-{self._last_made_id}"
             if not self._history.is_open(account, made):
                 return made
-
-
-_REASON = {"IOC": "IOC_QUANTITY", "FOK": "FOK_ORDER"}

@@ -1,18 +1,21 @@
-"""Which orders and fills the exchange remembers, and how they are found.
+"""Which orders, lists and fills the exchange remembers, and how they are found.
 
 Open orders and orders that traded are kept (of the latter the last `KEEP_TRADED`); of the orders that ended without a
 trade only the last `KEEP_UNTRADED`, as a bot that re-quotes for weeks leaves millions of them. What is forgotten does
-not exist any more (Binance archives such orders too).
+not exist any more (Binance archives such orders too). A list is remembered as long as one of its orders is.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-from tetrio.sim.orders import Fill, Order, Rejected
+from tetrio.core.market import Side
+from tetrio.sim.orders import CONTINGENT, Amendment, Fill, Order, OrderList, Prevention, Rejected
 
 KEEP_UNTRADED = 10_000
 KEEP_TRADED = 100_000
+KEEP_NOTES = 10_000
+"""Prevented matches."""
 
 
 class OrderHistory:
@@ -27,6 +30,12 @@ class OrderHistory:
         self._fills: dict[int, list[Fill]] = {}
         self._untraded: deque[int] = deque()
         self._traded: deque[int] = deque()
+        self._lists: dict[int, OrderList] = {}
+        self._newest_list: dict[tuple[str, str], int] = {}
+        self._amendments: dict[int, list[Amendment]] = {}
+        self._preventions: deque[Prevention] = deque(maxlen=KEEP_NOTES)
+        self.reserved: dict[int, int] = {}
+        """Base units that a pending leg's lock holds while its working order is being filled, by list."""
 
     def add(self, order: Order) -> None:
         """A new order."""
@@ -36,7 +45,10 @@ class OrderHistory:
 
     def update(self, order: Order) -> None:
         """An order as it stands now."""
+        before = self._orders[order.order_id]
         self._orders[order.order_id] = order
+        if order.client_order_id != before.client_order_id:
+            self._rename(before, order)
         if order.is_open:
             self._open[order.order_id] = order
             return
@@ -46,6 +58,14 @@ class OrderHistory:
         kept.append(order.order_id)
         if len(kept) > limit:
             self._forget(kept.popleft())
+
+    def _rename(self, before: Order, order: Order) -> None:
+        del self._open_ids[before.account, before.client_order_id]
+        self._open_ids[order.account, order.client_order_id] = order.order_id
+        self._newest[order.account, order.symbol, order.client_order_id] = order.order_id
+        key = (before.account, before.symbol, before.client_order_id)
+        if self._newest.get(key) == order.order_id:
+            del self._newest[key]
 
     def add_fill(self, order: Order, fill: Fill) -> None:
         """One trade of an order."""
@@ -76,9 +96,21 @@ class OrderHistory:
             raise Rejected(-2039, "Client order ID is not correct for this order ID.")
         return order
 
-    def count_open(self, account: str, symbol: str) -> int:
-        """Open orders of the account on the symbol."""
-        return sum(order.account == account and order.symbol == symbol for order in self._open.values())
+    def counts(self, account: str, symbol: str | None) -> tuple[int, int, int]:
+        """Open orders of the account (on the symbol, unless None): all, those that wait for a price, icebergs."""
+        every = algo = icebergs = 0
+        for order in self._open.values():
+            if order.account == account and (symbol is None or order.symbol == symbol):
+                every += 1
+                algo += order.type in CONTINGENT and not order.is_working
+                icebergs += bool(order.iceberg)
+        return every, algo, icebergs
+
+    def buying(self, account: str, symbol: str) -> int:
+        """Lots that the account's open BUY orders may still buy."""
+        return sum(
+            order.remaining for order in self.open_orders(account, symbol) if order.side is Side.BUY and order.qty
+        )
 
     def every_open_order(self) -> list[Order]:
         """Of every account, oldest first."""
@@ -106,9 +138,83 @@ class OrderHistory:
                 found += self._fills[known]
         return sorted(found, key=lambda fill: fill.trade_id)
 
+    # -- lists ------------------------------------------------------------------------------------------------------
+    def add_list(self, order_list: OrderList) -> None:
+        """A new list."""
+        self._lists[order_list.list_id] = order_list
+        self._newest_list[order_list.account, order_list.client_order_id] = order_list.list_id
+
+    def update_list(self, order_list: OrderList) -> None:
+        """A list as it stands now."""
+        self._lists[order_list.list_id] = order_list
+
+    def order_list(self, list_id: int) -> OrderList:
+        """KeyError when it is unknown."""
+        return self._lists[list_id]
+
+    def find_list(self, account: str, list_id: int | None, client_order_id: str | None, unknown: Rejected) -> OrderList:
+        """By client id (the newest of it) or, without one, by id. Raises `unknown`."""
+        if client_order_id is not None:
+            list_id = self._newest_list.get((account, client_order_id))
+        found = self._lists.get(list_id) if list_id is not None else None
+        if found is None or found.account != account:
+            raise unknown
+        return found
+
+    def lists(self, account: str) -> list[OrderList]:
+        """By id."""
+        return [self._lists[list_id] for list_id in sorted(self._lists) if self._lists[list_id].account == account]
+
+    def legs(self, order_list: OrderList) -> list[Order]:
+        """Its orders as they stand, in the list's order, as far as they are remembered."""
+        return [self._orders[leg.order_id] for leg in order_list.legs if leg.order_id in self._orders]
+
+    def lock_group(self, order: Order) -> tuple[int, list[Order]]:
+        """Who shares one lock: (key, the open orders).
+
+        A single order and a working leg have their own; both orders of a pair have one, because only one will trade.
+        """
+        listed = self._lists.get(order.list_id)
+        if listed is None:
+            return order.order_id, [order] if order.is_open else []
+        legs = listed.legs if listed.kind == "OCO" else listed.legs[1:]
+        if all(leg.order_id != order.order_id for leg in legs):
+            return order.order_id, [order] if order.is_open else []
+        return -order.list_id, [self._open[leg.order_id] for leg in legs if leg.order_id in self._open]
+
+    # -- what else happened to orders -------------------------------------------------------------------------------
+    def add_prevention(self, prevention: Prevention) -> None:
+        """A trade that did not happen."""
+        self._preventions.append(prevention)
+
+    def preventions(self, account: str, symbol: str) -> list[Prevention]:
+        """By match id."""
+        return [each for each in self._preventions if each.account == account and each.symbol == symbol]
+
+    def add_amendment(self, amendment: Amendment) -> None:
+        """An order's quantity was reduced."""
+        self._amendments.setdefault(amendment.order_id, []).append(amendment)
+
+    def amendments(self, order_id: int) -> list[Amendment]:
+        """Of one order, oldest first."""
+        return list(self._amendments.get(order_id, ()))
+
     def _forget(self, order_id: int) -> None:
         order = self._orders.pop(order_id)
         self._fills.pop(order_id, None)
+        self._amendments.pop(order_id, None)
+        if order.list_id >= 0:
+            self._forget_list(order.list_id)
         key = (order.account, order.symbol, order.client_order_id)
         if self._newest.get(key) == order_id:
             del self._newest[key]
+
+    def _forget_list(self, list_id: int) -> None:
+        """Once none of its orders is remembered."""
+        listed = self._lists[list_id]
+        if any(leg.order_id in self._orders for leg in listed.legs):
+            return
+        del self._lists[list_id]
+        key = (listed.account, listed.client_order_id)
+        if self._newest_list.get(key) == list_id:
+            del self._newest_list[key]

@@ -24,6 +24,7 @@ class Ledger:
     def __init__(self) -> None:
         self._places: dict[str, int] = {}
         self._accounts: dict[str, dict[str, list[int]]] = {MARKET: {}, FEES: {}}
+        self._external: dict[tuple[str, str], int] = {}
 
     def list_symbol(self, rules: SymbolRules) -> None:
         """Makes the units of its assets fine enough. ValueError once anything was deposited (units are fixed then)."""
@@ -103,6 +104,21 @@ class Ledger:
         assert holding[1] >= units, f"{account} has not {units} units of {asset} locked"
         holding[0] += units
         holding[1] -= units
+
+    def external(self, account: str, asset: str) -> int:
+        """Units that are locked from outside, not by orders."""
+        return self._external.get((account, asset), 0)
+
+    def lock_external(self, account: str, asset: str, units: int) -> None:
+        """Lock (positive) or release what no order needs."""
+        if units >= 0:
+            self.lock(account, asset, units)
+        else:
+            assert self.external(account, asset) >= -units, (
+                f"{account} has not {-units} units of {asset} locked outside"
+            )
+            self.unlock(account, asset, -units)
+        self._external[account, asset] = self.external(account, asset) + units
 
     def move(self, giver: str, taker: str, asset: str, units: int) -> None:
         """Free to free; only MARKET may go below zero."""

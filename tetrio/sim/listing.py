@@ -12,6 +12,9 @@ from decimal import Decimal, localcontext
 from tetrio.core.market import Side
 from tetrio.core.money import SymbolRules
 from tetrio.sim.book import Displayed, RestingSide
+from tetrio.sim.contingent import Waiting
+from tetrio.sim.orders import Order
+from tetrio.wire.rules import Filters
 
 AVERAGE_WINDOW_S = 300
 _DIGITS = 60
@@ -62,8 +65,13 @@ class AveragePrice:
 class Listing:
     """A symbol's state; the engine is the only one that changes it."""
 
-    def __init__(self, rules: SymbolRules, base_unit: Decimal, quote_unit: Decimal, first_trade_id: int) -> None:
-        self.rules = rules
+    def __init__(
+        self, rules: SymbolRules, filters: Filters, base_unit: Decimal, quote_unit: Decimal, first_trade_id: int
+    ) -> None:
+        self.rules, self.filters = rules, filters
+        self.reference: Decimal | None = None
+        """Reference price in quote units: where there is one, filters and PRICE_RANGE measure against it."""
+        self.waiting = Waiting()
         self.displayed = Displayed()
         self.resting = {Side.BUY: RestingSide(Side.BUY), Side.SELL: RestingSide(Side.SELL)}
         self.average = AveragePrice()
@@ -94,6 +102,28 @@ class Listing:
         """Takes a trade, public or a client's, into the average."""
         self.average.add(price, qty, market_ns)
         self.last_trade_ms = market_ns // 1_000_000
+        self.waiting.see(price)
+
+    @property
+    def last(self) -> int | None:
+        """Price of the last trade, ticks."""
+        return self.average.last
+
+    def take_off(self, order: Order) -> None:
+        """An open order leaves the book, or waits no more; a pending leg is on neither."""
+        if order.order_id in self.waiting:
+            self.waiting.remove(order.order_id)
+        elif order.is_working:
+            self.resting[order.side].remove(order.order_id)
+
+    def prices(self, side: Side) -> list[int]:
+        """The price levels of one side, the market's and clients', best first."""
+        both = {*self.displayed.prices(side), *self.resting[side].levels()}
+        return sorted(both, reverse=side is Side.BUY)
+
+    def measure(self, market_ns: int) -> Decimal | None:
+        """What filters measure against: the reference price or, without one, the average price."""
+        return self.reference if self.reference is not None else self.average_price(market_ns)
 
     def average_price(self, market_ns: int) -> Decimal | None:
         """Quote units; before any trade the middle of the best prices, or the only one; None without those."""

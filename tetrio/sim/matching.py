@@ -1,9 +1,14 @@
 """Who trades with whom: an order that comes against what it meets, a market event against what rests.
 
-Decides quantities, prices and reasons by the rules of `sim.book`; money and reports are made in `sim.clearing`.
+Decides quantities, prices and reasons by the rules of `sim.book`, and what self-trade prevention and the price range
+leave of them; money and reports are made in `sim.clearing`.
 """
 
 from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR
+
+import attrs
 
 from tetrio.core.market import Side
 from tetrio.sim.book import Resting, offers
@@ -11,11 +16,49 @@ from tetrio.sim.clearing import Clearing, Happening
 from tetrio.sim.events import AggTrade, PublicTrade
 from tetrio.sim.history import OrderHistory
 from tetrio.sim.listing import Listing
-from tetrio.sim.orders import Order, Outcome, Prevention, Rejected, TradePrint
+from tetrio.sim.orders import Order, Prevention, Rejected, TradePrint
 
 FILL_MODELS = ("queue", "touch", "through")
-Offer = tuple[int, int, Resting | None]
-"""(price, lots, the client's order that offers them or None for the displayed market)."""
+_BOTH_LOSE = frozenset({"DECREMENT", "TRANSFER"})
+"""Between orders of one account TRANSFER is DECREMENT."""
+
+
+@attrs.frozen
+class Meeting:
+    """One thing that an incoming order meets."""
+
+    price: int
+    """Ticks."""
+    lots: int
+    """What trades or, where it is prevented, would have."""
+    resting: Resting | None
+    """The client's order that offers it; None for the displayed market."""
+    prevented: bool = False
+    """The order is of the same account, and its mode does not let them trade."""
+
+
+@attrs.frozen
+class Offered:
+    """All that an incoming order will meet, best first, up to its quantity and limit."""
+
+    meetings: tuple[Meeting, ...]
+    ends_by: str = ""
+    """Why the order goes no further though it could: EXPIRED_IN_MATCH (prevention ended it), an expiry reason of the
+    price range, or ""."""
+
+    @property
+    def lots(self) -> int:
+        """What will trade."""
+        return sum(each.lots for each in self.meetings if not each.prevented)
+
+    @property
+    def tick_lots(self) -> int:
+        """What will trade, times its prices."""
+        return sum(each.price * each.lots for each in self.meetings if not each.prevented)
+
+
+PREVENTED = "EXPIRED_IN_MATCH"
+OUT_OF_RANGE = "EXECUTION_RULE_PRICE_RANGE_EXCEEDED"
 
 
 class Matching:
@@ -27,13 +70,16 @@ class Matching:
             raise ValueError(f"{model!r} is not a fill model: {', '.join(FILL_MODELS)}")
         self._model, self._clearing, self._history = model, clearing, history
         self._last_match_id = 0
+        self._last_allocation_id = 0
 
     def rest(self, listing: Listing, order: Order) -> None:
         """Puts what is left of an order on the book, behind what is displayed there."""
-        resting = Resting(order.order_id, order.account, order.price, order.remaining)
-        if self._model == "queue":
-            resting.ahead = listing.displayed.shown(order.side, order.price)
+        resting = Resting(order.order_id, order.account, order.limit, order.remaining, order.iceberg)
+        resting.ahead = self._shown(listing, order.side, order.limit)
         listing.resting[order.side].add(resting)
+
+    def _shown(self, listing: Listing, side: Side, price: int) -> int:
+        return listing.displayed.shown(side, price) if self._model == "queue" else 0
 
     def lots_for_quote(self, account: str, listing: Listing, side: Side, tick_lots: int) -> int:
         """Lots that quoteOrderQty buys or sells on the book, rounded down; what the book cannot give is reckoned at
@@ -64,78 +110,101 @@ class Matching:
         best = [listing.displayed.best(side.other), clients[0].price if clients else 0]
         return any(price >= other if side is Side.BUY else price <= other for other in best if other)
 
-    def offered(self, account: str, listing: Listing, side: Side, limit: int | None, qty: int) -> list[Offer]:
-        """What the order will meet, best first, up to its quantity and limit; own resting orders with 0 lots."""
-        found: list[Offer] = []
+    def offered(self, listing: Listing, order: Order) -> Offered:
+        """What an order will meet; nothing changes."""
+        side, limit, left = order.side, order.limit, order.remaining
+        bound = _bound(listing, side)
+        found: list[Meeting] = []
         for price, lots, resting in offers(listing.resting[side.other], listing.displayed):
-            if not qty or (limit and (price > limit if side is Side.BUY else price < limit)):
+            if not left or (limit and _worse(side, price, limit)):
                 break
-            part = 0 if resting is not None and resting.account == account else min(lots, qty)
-            found.append((price, part, resting))
-            qty -= part
-        return found
+            if bound and _worse(side, price, bound):
+                return Offered(tuple(found), OUT_OF_RANGE)
+            part = min(lots, left)
+            if resting is None or resting.account != order.account or order.stp_mode == "NONE":
+                found.append(Meeting(price, part, resting))
+                left -= part
+                continue
+            if any(each.resting is resting for each in found):
+                continue  # a further part of an iceberg that is gone by then
+            whole = min(resting.remaining, left)
+            found.append(Meeting(price, whole, resting, prevented=True))
+            if order.stp_mode in {"EXPIRE_TAKER", "EXPIRE_BOTH"}:
+                return Offered(tuple(found), PREVENTED)
+            if order.stp_mode in _BOTH_LOSE:
+                left -= whole
+        return Offered(tuple(found))
 
-    def take(self, listing: Listing, order: Order, offered: list[Offer], happening: Happening) -> Order:
+    def take(self, listing: Listing, order: Order, offered: Offered, happening: Happening) -> Order:
         """The taker phase: trades with what was found."""
         other = listing.resting[order.side.other]
-        for price, lots, resting in offered:
-            if resting is None:
-                listing.displayed.take(other.side, price, lots)
-                other.pass_by(price, lots)
-                trade_id = self._client_trade(listing, order.side, price, lots, happening)
-                order = self._clearing.fill(
-                    listing, order, price, lots, trade_id, False, "took what is displayed", happening
-                )
-            elif resting.account == order.account:
-                self._prevent(listing, resting, order, happening)
+        for met in offered.meetings:
+            if met.prevented:
+                assert met.resting is not None, "an order is prevented from trading with an order"
+                order = self._prevent(listing, met, order, happening)
+            elif met.resting is None:
+                listing.displayed.take(other.side, met.price, met.lots)
+                other.pass_by(met.price, met.lots)
+                order = self._take_displayed(listing, order, met, happening)
             else:
-                trade_id = self._client_trade(listing, order.side, price, lots, happening)
+                trade_id = self._client_trade(listing, order.side, met.price, met.lots, happening)
                 order = self._clearing.fill(
-                    listing, order, price, lots, trade_id, False, "matched client order", happening
+                    listing, order, met.price, met.lots, trade_id, False, "matched client order", happening
                 )
-                maker = self._history.get(resting.order_id)
-                self._fill_resting(listing, maker, lots, trade_id, "matched client order", happening)
+                maker = self._history.get(met.resting.order_id)
+                self._fill_resting(listing, maker, met.lots, trade_id, "matched client order", happening)
         return order
 
-    def traded(
-        self, listing: Listing, trade: PublicTrade | AggTrade, trade_id: int, now_ms: int, market_ns: int
-    ) -> Outcome:
+    def _take_displayed(self, listing: Listing, order: Order, met: Meeting, happening: Happening) -> Order:
+        if not order.sor:
+            trade_id = self._client_trade(listing, order.side, met.price, met.lots, happening)
+            return self._clearing.fill(
+                listing, order, met.price, met.lots, trade_id, False, "took what is displayed", happening
+            )
+        self._last_allocation_id += 1  # no trade of the symbol's own book
+        return self._clearing.fill(
+            listing,
+            order,
+            met.price,
+            met.lots,
+            -1,
+            False,
+            "allocated by smart order routing",
+            happening,
+            self._last_allocation_id,
+        )
+
+    def traded(self, listing: Listing, trade: PublicTrade | AggTrade, happening: Happening) -> None:
         """A public trade: fills what it reaches."""
-        listing.traded(trade.price, trade.qty, market_ns)
-        happening: Happening | None = None
+        listing.traded(trade.price, trade.qty, happening.market_ns)
+        if listing.rules.status != "TRADING":
+            return
         for side, resting in listing.resting.items():
             if not resting.orders:
                 continue
             opposite_taker = trade.buyer_is_maker if side is Side.BUY else not trade.buyer_is_maker
             for met, lots, why in resting.fills_by_trade(self._model, trade.price, trade.qty, opposite_taker):
-                happening = happening or Happening(now_ms, market_ns)
                 words = self._queue_words(listing, met) if why == "queue" else why
                 self._fill_by_market(listing, met, lots, words, happening)
-        if happening is None:
-            return Outcome(trade_id=trade_id)
-        return Outcome(tuple(happening.events), tuple(happening.prints), trade_id)
 
-    def crossed(self, listing: Listing, side: Side, before: Outcome, now_ms: int, market_ns: int) -> Outcome:
-        """New displayed prices: fills what they reach, after what `before` tells."""
-        crossed = listing.resting[side].fills_by_crossing(self._model, listing.displayed)
-        if not crossed:
-            return before
-        happening = Happening(now_ms, market_ns)
-        for met, lots in crossed:
-            self._fill_by_market(listing, met, lots, "book crossed", happening)
-        return Outcome((*before.events, *happening.events), (*before.prints, *happening.prints))
+    def crossed(self, listing: Listing, side: Side, happening: Happening) -> None:
+        """New displayed prices: fills what they reach."""
+        if listing.rules.status == "TRADING":
+            for met, lots in listing.resting[side].fills_by_crossing(self._model, listing.displayed):
+                self._fill_by_market(listing, met, lots, "book crossed", happening)
 
     def _fill_by_market(self, listing: Listing, met: Resting, lots: int, why: str, happening: Happening) -> None:
         maker = self._history.get(met.order_id)
-        trade_id = self._client_trade(listing, maker.side.other, maker.price, lots, happening)
+        trade_id = self._client_trade(listing, maker.side.other, met.price, lots, happening)
         self._fill_resting(listing, maker, lots, trade_id, why, happening)
 
     def _fill_resting(
         self, listing: Listing, maker: Order, lots: int, trade_id: int, why: str, happening: Happening
     ) -> None:
         """A resting order trades at its own price."""
-        self._clearing.fill(listing, maker, maker.price, lots, trade_id, True, why, happening)
-        listing.resting[maker.side].reduce(maker.order_id, lots)
+        price = maker.limit
+        listing.resting[maker.side].reduce(maker.order_id, lots, self._shown(listing, maker.side, price))
+        self._clearing.fill(listing, maker, price, lots, trade_id, True, why, happening)
         self._clearing.position(happening, listing, maker.account)
 
     def _client_trade(self, listing: Listing, taker: Side, price: int, lots: int, happening: Happening) -> int:
@@ -153,27 +222,60 @@ class Matching:
         )
         return trade_id
 
-    def _prevent(self, listing: Listing, resting: Resting, taker: Order, happening: Happening) -> None:
-        """EXPIRE_MAKER: the account's own resting order goes, the taker goes on."""
+    # -- self-trade prevention --------------------------------------------------------------------------------------
+    def _prevent(self, listing: Listing, met: Meeting, taker: Order, happening: Happening) -> Order:
+        """What the taker's mode takes from either; the taker as it stands then."""
+        assert met.resting is not None, "asked for a client's order"
+        maker, mode = self._history.get(met.resting.order_id), taker.stp_mode
+        if mode in _BOTH_LOSE:
+            maker_loses = taker_loses = met.lots
+        else:
+            maker_loses = maker.remaining if mode != "EXPIRE_TAKER" else 0
+            taker_loses = taker.remaining if mode != "EXPIRE_MAKER" else 0
         self._last_match_id += 1
         prevention = Prevention(
             match_id=self._last_match_id,
             symbol=taker.symbol,
             account=taker.account,
-            mode=taker.stp_mode,
-            price=resting.price,
-            qty=min(resting.remaining, taker.remaining),
-            maker_qty=resting.remaining,
-            taker_qty=0,
-            at_ms=happening.now_ms,
+            mode=mode,
+            price=met.price,
+            qty=met.lots,
+            maker_qty=maker_loses,
+            taker_qty=taker_loses,
             taker_order_id=taker.order_id,
-            maker_order_id=resting.order_id,
+            maker_order_id=maker.order_id,
+            at_ms=happening.now_ms,
         )
+        self._history.add_prevention(prevention)
         happening.preventions.append(prevention)
-        listing.resting[taker.side.other].remove(resting.order_id)
-        maker = self._history.get(resting.order_id)
-        self._clearing.close(listing, maker, "EXPIRED_IN_MATCH", "", happening, prevention=prevention)
+        if maker_loses:
+            listing.resting[maker.side].reduce(
+                maker.order_id, maker_loses, self._shown(listing, maker.side, maker.limit)
+            )
+            ends = maker_loses == maker.remaining
+            self._clearing.prevent(listing, maker, maker_loses, prevention, happening, ends=ends)
+        if taker_loses:
+            ends = taker_loses == taker.remaining
+            taker = self._clearing.prevent(listing, taker, taker_loses, prevention, happening, ends=ends)
+        return taker
 
     def _queue_words(self, listing: Listing, resting: Resting) -> str:
         ahead = listing.rules.qty_text(resting.traded_off).rstrip("0").rstrip(".")
         return f"queue: {ahead} ahead traded off"
+
+
+def _worse(side: Side, price: int, limit: int) -> bool:
+    """Whether a taker of `side` would trade beyond `limit`."""
+    return price > limit if side is Side.BUY else price < limit
+
+
+def _bound(listing: Listing, side: Side) -> int:
+    """The last price at which a taker of `side` may trade by the price range, ticks; 0 where there is none."""
+    allowed, reference = listing.filters.price_range, listing.reference
+    if allowed is None or reference is None:
+        return 0
+    multiplier = allowed.bid_up if side is Side.BUY else allowed.ask_down
+    if multiplier is None:
+        return 0
+    rounding = ROUND_FLOOR if side is Side.BUY else ROUND_CEILING
+    return max(1, int((reference * multiplier / listing.rules.tick_size).to_integral_value(rounding)))

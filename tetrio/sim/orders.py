@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 import attrs
+import msgspec
 
 from tetrio.core.market import Side
 
@@ -93,8 +94,7 @@ class OrderRequest:
     """Smart order routing: trades are told as allocations."""
 
 
-@attrs.frozen(kw_only=True)
-class Order:
+class Order(msgspec.Struct, frozen=True, kw_only=True):
     """An order as it stood at one moment."""
 
     account: str
@@ -148,6 +148,8 @@ class Order:
     amends: int = 0
     """How often its quantity was reduced."""
     sor: bool = False
+    lock_price: int = 0
+    """Ticks that each remaining lot of a BUY keeps locked in quote: its limit, or what a stop was reckoned at."""
 
     @property
     def remaining(self) -> int:
@@ -182,8 +184,7 @@ class Order:
         return min(self.pegged_price, self.price) if self.side is Side.BUY else max(self.pegged_price, self.price)
 
 
-@attrs.frozen(kw_only=True)
-class Fill:
+class Fill(msgspec.Struct, frozen=True, kw_only=True):
     """One trade of one order."""
 
     trade_id: int
@@ -243,8 +244,7 @@ class Amendment:
     """Service time."""
 
 
-@attrs.frozen(kw_only=True)
-class Report:
+class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One change of one order: an executionReport and an audit line."""
 
     execution: Execution
@@ -274,6 +274,8 @@ class Report:
     """TRADE only: what made it fill, in words."""
     request: OrderRequest | None = None
     """REJECTED only: what was asked for."""
+    activated: bool = False
+    """NEW only: it had been accepted before and enters the book now (a stop that triggered, a pending leg)."""
 
     @property
     def client_order_id(self) -> str:
@@ -395,6 +397,7 @@ class Transfer:
     asset: str
     units: int
     now_ms: int
+    market_ns: int
 
 
 @attrs.frozen(kw_only=True)
@@ -405,6 +408,7 @@ class ExternalLock:
     asset: str
     units: int
     now_ms: int
+    market_ns: int
 
 
 UserEvent = Report | Position | ListReport | Transfer | ExternalLock

@@ -62,7 +62,7 @@ def _exchange_info(venue: Venue, params: Params, *, rest: bool) -> object:
         raise Refused(-1128, "Combination of optional parameters invalid.")
     for name in [symbol] if symbol is not None else symbols or []:
         check_symbol(name, venue.symbol)
-    rules = [venue.rules] if status in {None, venue.rules.status} else []
+    rules = [(venue.rules, venue.engine.filters(venue.symbol))] if status in {None, venue.rules.status} else []
     limits = [limit for limit in venue.limits if not rest or limit.rate_limit_type != "CONNECTIONS"]
     return exchange_info(rules, venue.now_ms(), [*limits, RAW_REQUESTS] if rest else limits)
 

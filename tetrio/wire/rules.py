@@ -8,10 +8,11 @@ here but by who makes them (core) and who judges them (the exchange's engine).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
+import attrs
 import msgspec
 
 from tetrio.core import money
@@ -19,7 +20,7 @@ from tetrio.core.money import SymbolRules
 from tetrio.errors import ConfigError, WireError
 
 _WINDOW_S = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86400}
-_ORDER_TYPES = (
+ORDER_TYPES = (
     "LIMIT",
     "LIMIT_MAKER",
     "MARKET",
@@ -28,7 +29,7 @@ _ORDER_TYPES = (
     "TAKE_PROFIT",
     "TAKE_PROFIT_LIMIT",
 )
-_STP_MODES = ("EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT", "TRANSFER")
+"""Every type of Spot orders."""
 _NO_BOUND = "92233720368.54775807"  # int64 at 8 decimals: what Binance prints for "this much or more"
 _QUOTES = (  # by length, so that FDUSD is not read as USD
     *("FDUSD", "USD1"),
@@ -70,6 +71,53 @@ PRODUCTION_LIMITS: Final = (
     RateLimit(rate_limit_type="CONNECTIONS", interval="MINUTE", interval_num=5, limit=300),
 )
 """`rateLimits` of exchangeInfo on the WebSocket API, mid-2026."""
+
+
+@attrs.frozen(kw_only=True)
+class PriceRange:
+    """executionRules' PRICE_RANGE: how far from the reference price a taker may trade; None: that bound is off."""
+
+    bid_up: Decimal | None = None
+    bid_down: Decimal | None = None
+    ask_up: Decimal | None = None
+    ask_down: Decimal | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Filters:
+    """What exchangeInfo, executionRules and myFilters say of a symbol beside its `SymbolRules`: only an exchange needs
+    it. Counts of 0 are off.
+    """
+
+    iceberg_parts: int = 100
+    max_algo_orders: int = 5
+    max_iceberg_orders: int = 0
+    max_order_lists: int = 20
+    max_amends: int = 10
+    max_position: Decimal = Decimal(0)
+    """Base units."""
+    min_trailing_above: int = 10
+    """Basis points, as the three that follow."""
+    max_trailing_above: int = 2000
+    min_trailing_below: int = 10
+    max_trailing_below: int = 2000
+    exchange_max_orders: int = 0
+    exchange_max_algo_orders: int = 0
+    exchange_max_iceberg_orders: int = 0
+    exchange_max_order_lists: int = 0
+    max_asset: Mapping[str, Decimal] = attrs.field(factory=dict)
+    """MAX_ASSET, by asset: the most that one order may move of it."""
+    stp_modes: tuple[str, ...] = ("EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT", "TRANSFER")
+    default_stp_mode: str = "EXPIRE_MAKER"
+    iceberg: bool = True
+    """Whether the symbol takes icebergs; the flags that follow likewise."""
+    oco: bool = True
+    oto: bool = True
+    opo: bool = True
+    quote_order_qty: bool = True
+    trailing: bool = True
+    sor: bool = False
+    price_range: PriceRange | None = None
 
 
 class Grid(dict[str, int]):
@@ -211,7 +259,7 @@ def _count(amount: Decimal, step: Decimal, rounding: str) -> int:
     return int((amount / step).to_integral_value(rounding))
 
 
-def symbol_info(rules: SymbolRules) -> dict[str, object]:
+def symbol_info(rules: SymbolRules, filters: Filters = Filters()) -> dict[str, object]:
     """The symbol's object in exchangeInfo: members and filters in production order, flags as the rules say."""
     algo = "STOP_LOSS" in rules.order_types
     return {
@@ -224,56 +272,29 @@ def symbol_info(rules: SymbolRules) -> dict[str, object]:
         "quoteAssetPrecision": 8,
         "baseCommissionPrecision": 8,
         "quoteCommissionPrecision": 8,
-        "orderTypes": [each for each in _ORDER_TYPES if each in rules.order_types],
-        "icebergAllowed": algo,
-        "ocoAllowed": algo,
-        "otoAllowed": algo,
-        "opoAllowed": algo,
-        "quoteOrderQtyMarketAllowed": "MARKET" in rules.order_types,
-        "allowTrailingStop": algo,
+        "orderTypes": [each for each in ORDER_TYPES if each in rules.order_types],
+        "icebergAllowed": filters.iceberg,
+        "ocoAllowed": filters.oco and algo,
+        "otoAllowed": filters.oto,
+        "opoAllowed": filters.opo,
+        "quoteOrderQtyMarketAllowed": filters.quote_order_qty and "MARKET" in rules.order_types,
+        "allowTrailingStop": filters.trailing and algo,
         "cancelReplaceAllowed": rules.cancel_replace_allowed,
         "amendAllowed": rules.amend_allowed,
         "pegInstructionsAllowed": rules.peg_allowed,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": False,
-        "filters": _filters(rules),
+        "filters": _filters(rules, filters),
         "permissions": [],
         "permissionSets": [["SPOT"]],
-        "defaultSelfTradePreventionMode": "EXPIRE_MAKER",
-        "allowedSelfTradePreventionModes": list(_STP_MODES),
+        "defaultSelfTradePreventionMode": filters.default_stp_mode,
+        "allowedSelfTradePreventionModes": list(filters.stp_modes),
     }
 
 
-def _filters(rules: SymbolRules) -> list[dict[str, object]]:
+def _filters(rules: SymbolRules, extra: Filters) -> list[dict[str, object]]:
     """In production order; what is off is left out where Binance's form has no zero for it."""
-    filters: list[dict[str, object]] = [
-        {
-            "filterType": "PRICE_FILTER",
-            "minPrice": rules.price_text(rules.min_price_ticks),
-            "maxPrice": rules.price_text(rules.max_price_ticks),
-            "tickSize": rules.price_text(1),
-        },
-        {
-            "filterType": "LOT_SIZE",
-            "minQty": rules.qty_text(rules.min_qty_lots),
-            "maxQty": rules.qty_text(rules.max_qty_lots) if rules.max_qty_lots else _NO_BOUND,
-            "stepSize": rules.qty_text(1),
-        },
-        {"filterType": "ICEBERG_PARTS", "limit": 100},
-        {
-            "filterType": "MARKET_LOT_SIZE",
-            "minQty": "0.00000000",
-            "maxQty": rules.qty_text(rules.market_max_qty_lots) if rules.market_max_qty_lots else _NO_BOUND,
-            "stepSize": "0.00000000",
-        },
-        {
-            "filterType": "TRAILING_DELTA",
-            "minTrailingAboveDelta": 10,
-            "maxTrailingAboveDelta": 2000,
-            "minTrailingBelowDelta": 10,
-            "maxTrailingBelowDelta": 2000,
-        },
-    ]
+    filters = [*_grid_filters(rules, extra)]
     if rules.bid_multiplier_up or rules.ask_multiplier_up:
         filters.append(
             {
@@ -295,12 +316,61 @@ def _filters(rules: SymbolRules) -> list[dict[str, object]]:
             "avgPriceMins": 5,
         }
     )
-    if rules.max_num_orders:
-        filters.append({"filterType": "MAX_NUM_ORDERS", "maxNumOrders": rules.max_num_orders})
-    filters.append({"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": 20})
-    filters.append({"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": 5})
-    filters.append({"filterType": "MAX_NUM_ORDER_AMENDS", "maxNumOrderAmends": 10})
-    return filters
+    if extra.max_position:
+        filters.append({"filterType": "MAX_POSITION", "maxPosition": f"{extra.max_position:.8f}"})
+    counts = (
+        ("MAX_NUM_ORDERS", "maxNumOrders", rules.max_num_orders),
+        ("MAX_NUM_ORDER_LISTS", "maxNumOrderLists", extra.max_order_lists),
+        ("MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders", extra.max_algo_orders),
+        ("MAX_NUM_ICEBERG_ORDERS", "maxNumIcebergOrders", extra.max_iceberg_orders),
+        ("MAX_NUM_ORDER_AMENDS", "maxNumOrderAmends", extra.max_amends),
+    )
+    return filters + _counted(counts)
+
+
+def _grid_filters(rules: SymbolRules, extra: Filters) -> Iterator[dict[str, object]]:
+    yield {
+        "filterType": "PRICE_FILTER",
+        "minPrice": rules.price_text(rules.min_price_ticks),
+        "maxPrice": rules.price_text(rules.max_price_ticks),
+        "tickSize": rules.price_text(1),
+    }
+    yield {
+        "filterType": "LOT_SIZE",
+        "minQty": rules.qty_text(rules.min_qty_lots),
+        "maxQty": rules.qty_text(rules.max_qty_lots) if rules.max_qty_lots else _NO_BOUND,
+        "stepSize": rules.qty_text(1),
+    }
+    yield {"filterType": "ICEBERG_PARTS", "limit": extra.iceberg_parts}
+    yield {
+        "filterType": "MARKET_LOT_SIZE",
+        "minQty": "0.00000000",
+        "maxQty": rules.qty_text(rules.market_max_qty_lots) if rules.market_max_qty_lots else _NO_BOUND,
+        "stepSize": "0.00000000",
+    }
+    yield {
+        "filterType": "TRAILING_DELTA",
+        "minTrailingAboveDelta": extra.min_trailing_above,
+        "maxTrailingAboveDelta": extra.max_trailing_above,
+        "minTrailingBelowDelta": extra.min_trailing_below,
+        "maxTrailingBelowDelta": extra.max_trailing_below,
+    }
+
+
+def _counted(counts: Iterable[tuple[str, str, int]]) -> list[dict[str, object]]:
+    return [{"filterType": name, member: count} for name, member, count in counts if count]
+
+
+def exchange_filters(filters: Filters) -> list[dict[str, object]]:
+    """The account-wide filters that are on."""
+    return _counted(
+        (
+            ("EXCHANGE_MAX_NUM_ORDERS", "maxNumOrders", filters.exchange_max_orders),
+            ("EXCHANGE_MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders", filters.exchange_max_algo_orders),
+            ("EXCHANGE_MAX_NUM_ICEBERG_ORDERS", "maxNumIcebergOrders", filters.exchange_max_iceberg_orders),
+            ("EXCHANGE_MAX_NUM_ORDER_LISTS", "maxNumOrderLists", filters.exchange_max_order_lists),
+        )
+    )
 
 
 def _bare(number: Decimal) -> str:
@@ -309,16 +379,17 @@ def _bare(number: Decimal) -> str:
 
 
 def exchange_info(
-    rules: Sequence[SymbolRules], server_time_ms: int, limits: Sequence[RateLimit] = PRODUCTION_LIMITS
+    rules: Sequence[tuple[SymbolRules, Filters]], server_time_ms: int, limits: Sequence[RateLimit] = PRODUCTION_LIMITS
 ) -> dict[str, object]:
     """The whole result of exchangeInfo for these symbols."""
+    routed = [{"baseAsset": each.base_asset, "symbols": [each.name]} for each, filters in rules if filters.sor]
     return {
         "timezone": "UTC",
         "serverTime": server_time_ms,
         "rateLimits": [msgspec.to_builtins(limit) for limit in limits],
-        "exchangeFilters": [],
-        "symbols": [symbol_info(each) for each in rules],
-    }
+        "exchangeFilters": exchange_filters(rules[0][1]) if rules else [],
+        "symbols": [symbol_info(each, filters) for each, filters in rules],
+    } | ({"sors": routed} if routed else {})
 
 
 def split_symbol(name: str) -> tuple[str, str]:
