@@ -31,8 +31,9 @@ from tests.sim.served import (
 )
 from tetrio.sim.auth import Keys
 from tetrio.sim.checks import Params
+from tetrio.sim.venue import ACCOUNT
 from tetrio.wire.request import decode_request
-from tetrio.wire.rules import PRODUCTION_LIMITS, RateLimit
+from tetrio.wire.rules import PRODUCTION_LIMITS, PriceRange, RateLimit
 
 MESSAGES = SHARED / "binance" / "messages"
 
@@ -42,7 +43,6 @@ NOT_YET = {
     "rest.error.418",
     "rest.listenKey.gone",
     "sequence.local-book",
-    "sequence.oco-limit-leg-fills",
     "stream.blockTrade",
     "stream.control.error.documented",  # the flat form; the exchange sends the nested one, which is what is observed
     "stream.depth5",
@@ -57,63 +57,22 @@ NOT_YET = {
     "stream.ticker",
     "stream.ticker_1h",
     "stream.ticker_1h.arr",
-    "user.balanceUpdate",
-    "user.executionReport.expired.oco",
-    "user.executionReport.new.iceberg-strategy",
-    "user.executionReport.new.pegged",
-    "user.executionReport.new.pending",
-    "user.executionReport.new.stop",
-    "user.executionReport.new.stop-triggered",
-    "user.executionReport.new.trailing",
-    "user.executionReport.new.trailing-active",
-    "user.executionReport.replaced",
-    "user.executionReport.trade.sor",
-    "user.externalLockUpdate",
-    "user.listStatus",
-    "user.listStatus.all-done",
-    "user.listStatus.updated",
     "wsapi.error.401.session-revoked",
     "wsapi.error.418.ip-ban",
     "wsapi.error.archived-order",
-    "wsapi.error.bad-strategy-type",
     "wsapi.error.disconnected",
-    "wsapi.error.filter-max-num-algo-orders",
-    "wsapi.error.filter-trailing-delta",
-    "wsapi.error.market-closed",
-    "wsapi.error.peg-no-liquidity",
-    "wsapi.error.peg-not-allowed-type",
     "wsapi.error.server-busy",
     "wsapi.error.subscription-ids-exhausted",
     "wsapi.error.timeout-unknown",
     "wsapi.error.unexpected-response",
-    "wsapi.error.would-trigger",
-    "wsapi.order.cancel.list.response",
-    "wsapi.order.place.iceberg.response",
-    "wsapi.order.place.pegged-offset.response",
-    "wsapi.order.place.pegged-primary.response",
-    "wsapi.order.place.price-range-exceeded.response",
-    "wsapi.order.place.stop-loss-limit.response",
-    "wsapi.order.place.stop-loss.response",
-    "wsapi.order.place.take-profit-limit.response",
-    "wsapi.order.place.trailing-with-stop.response",
-    "wsapi.order.place.trailing.response",
-    "wsapi.order.status.trailing.response",
     "wsapi.serverShutdown",
     "wsapi.session.status.uds-unavailable.response",
 }
 NOT_YET_PREFIXES = (
     *("rest.account", "rest.error.bad-signature", "rest.error.rejected-key", "rest.error.429.too-many-orders"),
     *("rest.myTrades", "rest.openOrders", "rest.order", "rest.rateLimit", "sbe."),
-    *("wsapi.allOrderLists", "wsapi.blockTrades", "wsapi.executionRules", "wsapi.myAllocations", "wsapi.myFilters"),
-    *(
-        "wsapi.myPreventedMatches",
-        "wsapi.openOrderLists",
-        "wsapi.order.amend",
-        "wsapi.orderList",
-        "wsapi.referencePrice",
-    ),
-    *("wsapi.sor", "wsapi.ticker.24hr", "wsapi.ticker.rolling", "wsapi.ticker.tradingDay", "wsapi.trades.aggregate"),
-    "wsapi.trades.historical",
+    *("wsapi.blockTrades", "wsapi.executionRules", "wsapi.referencePrice", "wsapi.ticker.24hr", "wsapi.ticker.rolling"),
+    *("wsapi.ticker.tradingDay", "wsapi.trades.aggregate", "wsapi.trades.historical"),
 )
 REQUESTS = (".request", ".request.id-variants")
 """What a client sends: checked by a test of its own."""
@@ -152,6 +111,11 @@ def _list_differences(expected: list[Any], sent: list[Any], at: str) -> Iterator
         kinds = {each["filterType"]: each for each in sent}
         for each in expected:
             yield from differences(each, kinds.get(each["filterType"]), f"{at}[{each['filterType']}]")
+    elif at.endswith(".orderReports"):  # each of a kind of its own
+        if len(expected) != len(sent):
+            yield f"{at}: {len(expected)} elements expected, {len(sent)} sent"
+        for number, (one, other) in enumerate(zip(expected, sent, strict=False)):
+            yield from differences(one, other, f"{at}[{number}]")
     elif expected and isinstance(expected[0], dict | list):
         for number, each in enumerate(sent):  # elements of a list are of one shape
             yield from differences(expected[0], each, f"{at}[{number}]")
@@ -203,6 +167,9 @@ def story() -> list[Line]:
         trade(11, "3411.90", "5.0000"),
         trade(12, "3412.36", "0.0001"),
         *(top(at_s, "3412.36", "0.1500", "3412.37", "0.2500") for at_s in range(1, 60)),
+        trade(2007, "3370.00", "0.0001"),
+        trade(2008, "3412.36", "0.0001"),
+        trade(3007, "3461.00", "5.0000", buyer_is_maker=False),
         (0.7, "depth@100ms", load("stream.depthUpdate")),
         top(4000, "3412.36", "0.1500", "3412.37", "0.2500"),
     ]
@@ -453,6 +420,146 @@ async def cancel_replaces(exchange: Served, same: Compared) -> None:
     await line.ws.aclose()
 
 
+async def example(client: Client, name: str, same: Compared, **changes: Any) -> dict[str, Any]:
+    """Send an example request within the session, and compare the reply; None leaves a parameter out."""
+    request = load(f"wsapi.{name}.request")
+    left_out = {"apiKey", "signature", "recvWindow"} | {each for each, value in changes.items() if value is None}
+    params = request["params"] | changes | {"timestamp": client.served.now_ms()}
+    params = {each: value for each, value in params.items() if each not in left_out}
+    reply = await client.call(request["method"], **params)
+    if load_if_any(f"wsapi.{name}.response"):
+        same(f"wsapi.{name}.response", reply)
+    return reply
+
+
+def load_if_any(name: str) -> Any:
+    return load(name) if (MESSAGES / f"{name}.json").exists() else None
+
+
+async def special_orders(exchange: Served, same: Compared) -> None:
+    line = await started(exchange)
+    client = await exchange.trader()
+    for name in ("stop-loss", "take-profit-limit", "take-profit", "trailing", "trailing-with-stop"):
+        reply = await example(client, f"order.place.{name}", same)
+    same("wsapi.order.status.trailing.response", await client.order("order.status", orderId=reply["result"]["orderId"]))
+    stop: dict[str, Any] = {"type": "STOP_LOSS", "side": "SELL", "quantity": "0.3"}
+    same("wsapi.error.filter-max-num-algo-orders", await client.order(**stop, stopPrice="3300"))
+    reports = [(await client.event("executionReport"))["event"] for _ in range(5)]
+    for name, number in (("trailing-active", 3), ("trailing", 4)):
+        same(f"user.executionReport.new.{name}", {"subscriptionId": 0, "event": reports[number]})
+    await client.order("openOrders.cancelAll")
+    same("wsapi.error.would-trigger", await client.order(**stop, stopPrice="3412.36"))
+    same("wsapi.error.filter-trailing-delta", await client.order(**stop, trailingDelta=5))
+    client.events.clear()
+    await example(client, "order.place.iceberg", same)
+    same("user.executionReport.new.iceberg-strategy", await _report(client, "NEW"))
+    await example(client, "order.place.pegged-primary", same)
+    await _report(client, "NEW")
+    for price in ("3300.00", "3301.00"):  # levels of our own, for what is displayed may be fewer
+        await client.maker("BUY", price, "0.0100")
+        await _report(client, "NEW")
+    await example(client, "order.place.pegged-offset", same)
+    same("user.executionReport.new.pegged", await _report(client, "NEW"))
+    await example(client, "order.place.pegged-market-ioc", same)
+    peg = {"type": "LIMIT_MAKER", "side": "BUY", "quantity": "0.2", "pegPriceType": "PRIMARY_PEG"}
+    far = {"pegOffsetType": "PRICE_LEVEL", "pegOffsetValue": "100"}
+    same("wsapi.error.peg-no-liquidity", await client.order(**peg, **far))
+    same("wsapi.error.peg-not-allowed-type", await client.order(**peg | {"pegPriceType": "MARKET_PEG"}))
+    same("wsapi.error.bad-strategy-type", await client.maker("BUY", "3400", strategyType=1))
+    await client.order("openOrders.cancelAll")
+    client.events.clear()
+    await example(client, "order.place.stop-loss-limit", same)
+    reports = [await _report(client, "NEW") for _ in range(2)]
+    same("user.executionReport.new.stop", reports[0])
+    same("user.executionReport.new.stop-triggered", reports[1])
+    await line.ws.aclose()
+
+
+async def routed_orders(exchange: Served, same: Compared) -> None:
+    line = await started(exchange)
+    client = await exchange.trader()
+    engine = exchange.exchange.venue.engine
+    engine.change_filters(SYMBOL, sor=True, max_asset={"ETH": Decimal(2500)}, exchange_max_orders=1000)
+    reply = await example(client, "sor.order.place", same)
+    same("user.executionReport.trade.sor", await _report(client, "TRADE"))
+    same("wsapi.myAllocations.response", await client.order("myAllocations", orderId=reply["result"][0]["orderId"]))
+    await example(client, "myFilters", same)
+    engine.set_reference(SYMBOL, Decimal(3000))
+    engine.change_filters(SYMBOL, price_range=PriceRange(bid_up=Decimal("1.1")))
+    out_of_range = await client.order(type="LIMIT", timeInForce="GTC", side="BUY", price="3600", quantity="0.2")
+    same("wsapi.order.place.price-range-exceeded.response", out_of_range)
+    engine.set_reference(SYMBOL, None)
+    await client.maker("SELL", "3412.90", "0.5")
+    own = {"type": "LIMIT", "timeInForce": "GTC", "side": "BUY", "price": "3412.90", "quantity": "0.6"}
+    taken = (await client.order(**own))["result"]["preventedMatches"][0]
+    await example(client, "myPreventedMatches", same, orderId=taken["makerOrderId"])
+    engine.set_status(SYMBOL, "HALT")
+    same("wsapi.error.market-closed", await client.maker("BUY", "3400"))
+    venue = exchange.exchange.venue
+    venue.tell(engine.transfer(ACCOUNT, "FDUSD", Decimal(-1500), venue.now_ms(), 0))
+    venue.tell(engine.external_lock(ACCOUNT, "ETH", Decimal("0.5"), venue.now_ms(), 0))
+    same("user.balanceUpdate", await client.event("balanceUpdate"))
+    same("user.externalLockUpdate", await client.event("externalLockUpdate"))
+    await line.ws.aclose()
+
+
+async def amends(exchange: Served, same: Compared) -> None:
+    line = await started(exchange)
+    client = await exchange.trader()
+    place = {"type": "LIMIT", "timeInForce": "GTC", "side": "SELL", "price": "3425", "quantity": "0.9"}
+    order_id = (await client.order(**place, newClientOrderId="tet-s-0025"))["result"]["orderId"]
+    await example(client, "order.amend.keepPriority", same, orderId=order_id)
+    same("user.executionReport.replaced", await _report(client, "REPLACED"))
+    await example(client, "order.amendments", same, orderId=order_id)
+
+    async def amend(new_qty: str) -> dict[str, Any]:
+        return await client.order("order.amend.keepPriority", orderId=order_id, newQty=new_qty)
+
+    same("wsapi.order.amend.keepPriority.error.increase", await amend("0.7"))
+    same("wsapi.order.amend.keepPriority.error.no-change", await amend("0.6"))
+    for number in range(9):
+        assert (await amend(f"0.{59 - number}"))["status"] == 200
+    same("wsapi.order.amend.keepPriority.error.too-many", await amend("0.1"))
+    working = (await example(client, "orderList.place.oto", same))["result"]["orders"][0]["orderId"]
+    same("user.listStatus", await client.event("listStatus"))
+    reply = await client.order("order.amend.keepPriority", orderId=working, newQty="0.2")
+    same("wsapi.order.amend.keepPriority.list.response", reply)
+    same("user.listStatus.updated", await client.event("listStatus"))
+    await line.ws.aclose()
+
+
+async def order_lists(exchange: Served, same: Compared) -> None:
+    line = await started(exchange)
+    client = await exchange.trader()
+    list_id = (await example(client, "orderList.place.oco", same))["result"]["orderListId"]
+    same("user.listStatus", await client.event("listStatus"))
+    await example(client, "orderList.status", same, orderListId=list_id)
+    await example(client, "openOrderLists.status", same)
+    await example(client, "allOrderLists", same, startTime=None, endTime=None)
+    await example(client, "orderList.cancel", same, orderListId=list_id)
+    await example(client, "orderList.place.oco", same)
+    cancelled = await client.order("order.cancel", origClientOrderId="tet-z-0027", newClientOrderId="tet-c-0032")
+    same("wsapi.order.cancel.list.response", cancelled)
+    client.events.clear()
+    await example(client, "orderList.place.oto", same)
+    while (event := await _report(client, "NEW"))["event"]["X"] != "PENDING_NEW":
+        pass
+    same("user.executionReport.new.pending", event)
+    for kind in ("otoco", "opo", "opoco"):
+        await example(client, f"orderList.place.{kind}", same)
+    await client.order("openOrders.cancelAll")
+    await trio.sleep(2500)
+    await example(client, "orderList.place.oco", same)
+    await trio.sleep(1)
+    await client.call("ping")
+    client.events.clear()
+    frames = [await client.event() for _ in range(4)]
+    same.frames("sequence.oco-limit-leg-fills", load("sequence.oco-limit-leg-fills"), frames)
+    same("user.executionReport.expired.oco", frames[1])
+    same("user.listStatus.all-done", frames[2])
+    await line.ws.aclose()
+
+
 async def too_many_open(exchange: Served, same: Compared) -> None:
     line = await started(exchange)
     client = await exchange.trader()
@@ -532,7 +639,7 @@ async def rest(exchange: Served, same: Compared) -> None:
 
 CHAPTERS = (
     *(market_data, sessions, refused_requests, refused_orders, maker_orders, taker_orders, cancel_replaces),
-    *(too_many_open, streams, recorded_depth, rest),
+    *(special_orders, routed_orders, amends, order_lists, too_many_open, streams, recorded_depth, rest),
 )
 
 
