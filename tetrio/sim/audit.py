@@ -7,12 +7,13 @@ is written; what goes wrong with the stream goes up to the caller.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import TextIO
+
+import msgspec
 
 from tetrio.core.money import to_text
 from tetrio.errors import ConfigError
@@ -33,8 +34,8 @@ _EVENTS = {
 class Audit:
     """Writes the lines of one exchange."""
 
-    def __init__(self, stream: TextIO, engine: Engine) -> None:
-        """`engine` is asked for balances and for how amounts are written."""
+    def __init__(self, stream: TextIO | None, engine: Engine) -> None:
+        """`engine` is asked for balances and for how amounts are written; without a stream there is no record."""
         self._stream, self._engine = stream, engine
         self._seq = 0
 
@@ -65,6 +66,8 @@ class Audit:
         Beside the lines of the face: `trigger`, a stop or a pending leg that works from now on; `prevent`, quantity
         that self-trade prevention took from an order that goes on; `lock`, a balance locked or released from outside.
         """
+        if self._stream is None:
+            return  # without making up what nobody will read
         for event in events:
             if isinstance(event, Report):
                 self._report(event)
@@ -138,9 +141,11 @@ class Audit:
         return {"account": account, "balances": held}
 
     def _write(self, market_ns: int, event: str, facts: Mapping[str, object]) -> None:
+        if self._stream is None:
+            return
         self._seq += 1
         line = {"seq": self._seq, "ts": market_ns, "ev": event, **facts}
-        self._stream.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+        self._stream.write(msgspec.json.encode(line).decode() + "\n")
         self._stream.flush()
 
 

@@ -7,9 +7,10 @@ only. An account never owes: asking for more than it has is an AssertionError, b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
-from tetrio.core.money import SymbolRules, places_of, to_text, to_units
+from tetrio.core.money import SymbolRules, places_of, to_units, writer
 from tetrio.sim.orders import Balance
 
 MARKET = "*market"
@@ -23,6 +24,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._places: dict[str, int] = {}
+        self._writers: dict[str, Callable[[int], str]] = {}
         self._accounts: dict[str, dict[str, list[int]]] = {MARKET: {}, FEES: {}}
         self._external: dict[tuple[str, str], int] = {}
 
@@ -35,6 +37,7 @@ class Ledger:
             if finer != self._places.get(asset, 8) and any(asset in holding for holding in self._accounts.values()):
                 raise ValueError(f"{asset} is in use with coarser units than {rules.name} needs")
             self._places[asset] = finer
+            self._writers.pop(asset, None)
 
     def open(self, account: str) -> None:
         """A new account with nothing; no-op when it exists."""
@@ -61,7 +64,10 @@ class Ledger:
 
     def text(self, asset: str, units: int) -> str:
         """Units as Binance prints an amount."""
-        return to_text(units, self.unit(asset))
+        write = self._writers.get(asset)
+        if write is None:
+            write = self._writers[asset] = writer(self.unit(asset))
+        return write(units)
 
     def free(self, account: str, asset: str) -> int:
         """Units that may be spent."""

@@ -157,19 +157,20 @@ class Reports:
 
     def position(self, position: Position) -> OutboundAccountPosition:
         """Balances that changed: the symbol's base first and its quote last, as Binance lists them."""
+        held, write = position.balances, self._texts.amount
         quote = self._rules.quote_asset
-        assets = [asset for asset in position.balances if asset != quote]
-        if quote in position.balances:
-            assets.append(quote)
         return OutboundAccountPosition(
             event_ms=position.now_ms,
             updated_ms=position.now_ms,
-            balances=[self._asset(asset, *position.balances[asset]) for asset in assets],
+            balances=[
+                AssetPosition(
+                    asset,
+                    write(asset, held[asset].free) if held[asset].free else ZERO,
+                    write(asset, held[asset].locked) if held[asset].locked else ZERO,
+                )
+                for asset in sorted(held, key=quote.__eq__)  # the rest as it stands, the quote last
+            ],
         )
-
-    def _asset(self, asset: str, free: int, locked: int) -> AssetPosition:
-        amounts = (self._texts.amount(asset, units) if units else ZERO for units in (free, locked))
-        return AssetPosition(asset, *amounts)
 
     def balance_update(self, transfer: Transfer) -> BalanceUpdate:
         """A deposit or withdrawal."""

@@ -5,7 +5,6 @@ Prices and quantities repeat, so their texts are kept; amounts of money do not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 
 from tetrio.core.money import SymbolRules, writer
@@ -38,17 +37,10 @@ class Texts:
         """By ticks."""
         self.qty = Kept(rules.step_size)
         """By lots."""
-        self._engine = engine
+        self.amount = engine.amount_text
+        """By asset and its units."""
         self._notional = writer(rules.tick_lot)
-        self._assets: dict[str, Callable[[int], str]] = {}
 
     def notional(self, tick_lots: int) -> str:
         """An amount of the quote, in tick-lots."""
         return self._notional(tick_lots) if tick_lots else ZERO
-
-    def amount(self, asset: str, units: int) -> str:
-        """An amount of an asset, in its units."""
-        write = self._assets.get(asset)
-        if write is None:
-            write = self._assets[asset] = writer(self._engine.unit(asset))
-        return write(units)

@@ -8,7 +8,6 @@ engine goes through `change`, which writes the record and counts orders at once;
 from __future__ import annotations
 
 import collections
-import io
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TextIO
@@ -37,13 +36,6 @@ RAW_REQUESTS = RateLimit(rate_limit_type="RAW_REQUESTS", interval="MINUTE", inte
 
 Listener = Callable[[str, Sequence[Told]], None]
 """Hears (account, events)."""
-
-
-class _Nowhere(io.StringIO):
-    """Where the record goes when nobody wants it."""
-
-    def write(self, text: str, /) -> int:
-        return len(text)
 
 
 @attrs.frozen(kw_only=True)
@@ -138,7 +130,7 @@ class Venue:
         self.orders = OrderCounter(self.limits)
         self.recent: collections.deque[RecentTrade] = collections.deque(maxlen=RECENT_TRADES)
         self.updated_ms = self.now_ms()
-        self.audit = Audit(audit if audit is not None else _Nowhere(), self.engine)
+        self.audit = Audit(audit, self.engine)
         self.on_prints: Callable[[Sequence[TradePrint]], None] | None = None
         """Told of clients' trades, after the clients concerned."""
         self.closed = False
