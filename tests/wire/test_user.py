@@ -108,6 +108,20 @@ def test_conditional_members_are_unset_where_they_do_not_apply() -> None:
     assert event("executionReport.expired.oco").expiry_reason == "OCO_TRIGGER"
 
 
+ALWAYS = "e E s c S o f q p P F g C x X r i l z L n N T t I w m M O Z Y Q".split()
+CONDITIONAL = "W V j J d D v A B u U Cs pl pL pY b a k uS gP gOT gOV gp y eR".split()
+
+
+def test_a_report_knows_every_member_that_is_documented() -> None:
+    raw = json.loads((MESSAGES / "user.executionReport.trade-prevention.json").read_text())["event"]
+    numbers, flags = {"W", "j", "J", "d", "D", "v", "u", "U", "a", "gOV"}, {"uS"}
+    given = {name: 7 if name in numbers else True if name in flags else name for name in CONDITIONAL}
+    full = {name: raw[name] for name in ALWAYS} | given
+    written = json.loads(encode_event(3, decode_event(json.dumps(full).encode())))
+    assert written == {"subscriptionId": 3, "event": full}
+    assert list(written["event"]) == ALWAYS + CONDITIONAL
+
+
 def test_an_unknown_status_or_member_does_not_stop_the_account() -> None:
     report = event("executionReport.new", X="HIBERNATING", x="NAP", zz=[1, {"deep": None}])
     assert (report.status, report.execution_type) == ("HIBERNATING", "NAP")
