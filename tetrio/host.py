@@ -27,10 +27,9 @@ from tetrio.net.clock import WallClock
 from tetrio.net.signals import heed
 from tetrio.sim import tape
 from tetrio.sim.audit import open_audit
-from tetrio.sim.auth import HmacSecret
+from tetrio.sim.auth import HmacSecret, KeyRights, parse_rights
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
 from tetrio.sim.relay import Relay, Source, open_relay
-from tetrio.sim.sapi import KeyRights, parse_rights
 from tetrio.venue import VENUE_URLS, check_url, is_loopback
 from tetrio.wire.sign import Verifier
 

@@ -12,7 +12,8 @@ from trio.testing import MockClock
 from tests.sim.served import ED_KEY, HMAC_KEY, HMAC_SECRET, SIGNER, SYMBOL, Served, served
 from tetrio.errors import ConfigError
 from tetrio.host import read_rights
-from tetrio.sim.sapi import RESTRICTIONS, KeyRights, parse_rights, signed_part
+from tetrio.sim.auth import KeyRights, parse_rights, signed_text
+from tetrio.sim.sapi import RESTRICTIONS
 from tetrio.wire.request import signed_query
 from tetrio.wire.sign import sign_hmac
 
@@ -158,8 +159,8 @@ async def test_what_is_signed_is_the_text_as_it_was_sent(autojump_clock: MockClo
 def test_the_published_signatures_are_of_the_text_that_we_sign(symbol: str, signature: str) -> None:
     params = {"symbol": symbol, "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "1", "price": "0.1"}
     query = signed_query(params, SIGNER, 1499827319559, 5000)
-    assert sign_hmac(DOCS_SECRET, signed_part(query)) == signature
-    assert query.endswith(f"&signature={quote(SIGNER.sign(signed_part(query)), safe='')}")
+    assert sign_hmac(DOCS_SECRET, signed_text(query)) == signature
+    assert query.endswith(f"&signature={quote(SIGNER.sign(signed_text(query)), safe='')}")
 
 
 async def test_only_asking_is_served(autojump_clock: MockClock, tmp_path: Path) -> None:

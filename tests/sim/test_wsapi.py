@@ -34,7 +34,7 @@ from tests.sim.served import (
     top,
     trade,
 )
-from tetrio.sim.limits import FrameCounter, MessageRate, OrderCounter, WeightMeter
+from tetrio.sim.limits import FrameCounter, MessageRate
 from tetrio.wire.frames import client_frame
 from tetrio.wire.rules import PRODUCTION_LIMITS, RateLimit
 from tetrio.wire.sign import payload
@@ -507,24 +507,6 @@ async def test_the_order_count_grows_with_orders_and_falls_with_first_fills(
     failed = {"side": "BUY", "type": "LIMIT_MAKER", "price": "3400", "quantity": "0.1", "cancelOrderId": 99}
     await client.order("order.cancelReplace", **failed, cancelReplaceMode="STOP_ON_FAILURE")  # not attempted: counted
     assert await counts() == [1, 4]
-
-
-def test_windows_begin_with_the_clocks() -> None:
-    counter = OrderCounter(PRODUCTION_LIMITS)
-    for at_ms in (0, 9_999):
-        counter.add(at_ms)
-    assert [row.used for row in counter.rows(9_999)] == [2, 2]
-    assert [row.used for row in counter.rows(10_000)] == [0, 2]
-    counter.first_fill(True, 10_000)
-    assert [row.used for row in counter.rows(10_000)] == [0, 0]
-    assert [row.used for row in counter.rows(86_400_000)] == [0, 0]
-
-
-def test_addresses_have_budgets_of_their_own() -> None:
-    meter = WeightMeter(PRODUCTION_LIMITS)
-    meter.window("10.0.0.1").add(5, 0)
-    assert meter.window("10.0.0.1").count(0) == 5
-    assert meter.window("10.0.0.2").count(0) == 0
 
 
 def test_five_messages_a_second_and_not_six() -> None:

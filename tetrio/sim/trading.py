@@ -51,6 +51,8 @@ class Call:
     params: Params
     events: tuple[UserEvent, ...] = ()
     prints: tuple[TradePrint, ...] = ()
+    api_key: str = ""
+    """Who has signed it, once that is known."""
 
     def did(self, events: tuple[UserEvent, ...], prints: tuple[TradePrint, ...] = ()) -> None:
         """The engine has done something."""
