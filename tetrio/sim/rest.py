@@ -4,7 +4,7 @@ A path and a verb name a method of the tables in `methods`; what is the same for
 HTTP adds: parameters in query and form, the key in a header, limits told in headers, statuses, the firewall. Events
 follow the reply that caused them.
 
-Hypercorn's trio worker with Starlette's requests and responses, one server per accepted stream, so that it runs over
+Hypercorn's trio worker with Starlette's headers and responses, one server per accepted stream, so that it runs over
 sockets, real or simulated, and over streams in memory alike.
 """
 
@@ -25,7 +25,8 @@ from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
-from starlette.requests import ClientDisconnect, Request
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -98,10 +99,9 @@ GONE = f"{API}userDataStream"
 """The listen keys, which ended on 2026-02-20."""
 
 _FORM = "application/x-www-form-urlencoded"
-_SPACE = r"(?:\s|\+|%20|%0[9ad])+"
 _SQL = re.compile(
-    rf"\b(?:union{_SPACE}(?:all{_SPACE})?select|select{_SPACE}.{{1,200}}?{_SPACE}from|insert{_SPACE}into|"
-    rf"delete{_SPACE}from|drop{_SPACE}(?:table|database)|update{_SPACE}.{{1,200}}?{_SPACE}set)\b",
+    r"\b(?:union\s+(?:all\s+)?select|select\s.{1,200}?\sfrom|insert\s+into|delete\s+from|drop\s+(?:table|database)|"
+    r"update\s.{1,200}?\sset)\b",
     re.IGNORECASE,
 )
 """What a firewall takes for an attack. No word of it fits into a parameter that an honest client sends."""
@@ -168,10 +168,9 @@ class Application:
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
             return
-        request = Request(scope, receive)
         arrived_ms = self._venue.now_ms()
         try:
-            body = await _body(request)
+            body = await _body(receive)
         except ClientDisconnect:
             return
         if body is None:
@@ -180,19 +179,19 @@ class Application:
         if self._delay_s:
             await trio.sleep(self._delay_s)
         call = Call(self._venue, Params({}))
-        response = self._answer(self._message(request, body, arrived_ms), call)
+        response = self._answer(self._message(scope, body, arrived_ms), call)
         self._venue.postpone(call.events, call.prints)
         try:
             await response(scope, receive, send)
         finally:
             self._venue.settle()
 
-    def _message(self, request: Request, body: bytes, arrived_ms: int) -> _Message:
-        scope, headers = request.scope, request.headers
-        is_form = request.method != "GET" and headers.get("content-type", _FORM).partition(";")[0].strip() == _FORM
+    def _message(self, scope: Scope, body: bytes, arrived_ms: int) -> _Message:
+        verb, headers = scope["method"], Headers(scope=scope)
+        is_form = verb != "GET" and headers.get("content-type", _FORM).partition(";")[0].strip() == _FORM
         client = scope.get("client")
         return _Message(
-            verb=request.method,
+            verb=verb,
             path=scope["path"],
             query=scope["query_string"].decode("latin-1"),
             form=body.decode("latin-1") if is_form else "",
@@ -206,7 +205,7 @@ class Application:
         """The response; `call` is filled on the way, and holds what the engine did."""
         try:
             message.address.request(self._venue.now_ms())
-            if _SQL.search(message.query) or _SQL.search(message.form) or _SQL.search(message.path):
+            if any(_SQL.search(unquote_plus(text)) for text in (message.path, message.query, message.form)):
                 return _html(403, "<html><head><title>403 Forbidden</title></head><body></body></html>")
             if message.path == GONE and message.verb in {"POST", "PUT", "DELETE"}:
                 return _html(410, _GONE_PAGE)
@@ -276,14 +275,18 @@ _TOO_MANY_ORDERS = -1015
 _GONE_PAGE = "<html><head><title>410 Gone</title></head><body><center><h1>410 Gone</h1></center></body></html>"
 
 
-async def _body(request: Request) -> bytes | None:
-    """The whole body; None when it is too long."""
+async def _body(receive: Receive) -> bytes | None:
+    """The whole body; None when it is too long. ClientDisconnect: nobody waits for an answer."""
     body = b""
-    async for part in request.stream():
-        body += part
+    while True:
+        part = await receive()
+        if part["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += part.get("body", b"")
         if len(body) > MAX_BODY:
             return None
-    return body
+        if not part.get("more_body"):
+            return body
 
 
 def _parse(text: str) -> dict[str, str]:
