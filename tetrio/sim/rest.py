@@ -47,6 +47,8 @@ UNITS = {"MICROSECOND": True, "microsecond": True, "MILLISECOND": False, "millis
 MAX_BODY = 65536
 """Bytes of a form that are read; more are 413."""
 
+KEEP_ALIVE_S = 60.0  # how long a connection may be idle; clients that trade now and then keep theirs
+
 API = "/api/v3/"
 PATHS: Mapping[str, Mapping[str, str]] = {
     "ping": {"GET": "ping"},
@@ -282,7 +284,7 @@ async def _body(receive: Receive) -> bytes | None:
         part = await receive()
         if part["type"] == "http.disconnect":
             raise ClientDisconnect
-        body += part.get("body", b"")
+        body += bytes(part.get("body", b""))
         if len(body) > MAX_BODY:
             return None
         if not part.get("more_body"):
@@ -330,6 +332,9 @@ def _html(status: int, page: str) -> Response:
     return Response(page, status, headers={"Content-Type": "text/html"})
 
 
+_HEAD, _INFORMATIONAL = b"HTTP/1.1 ", b"HTTP/1.1 1"
+
+
 class _NamedSocket:
     """What Hypercorn asks of a socket, for a stream that has none."""
 
@@ -342,15 +347,26 @@ class _NamedSocket:
     getsockname = getpeername
 
 
-class _NamedStream(trio.abc.Stream):
-    """Any stream, with the socket that Hypercorn looks at."""
+class _ResponseStream(trio.abc.Stream):
+    """Any stream, with the socket that Hypercorn looks at, and a response's head and body in one packet.
+
+    Hypercorn sends a head, then the body in as many parts as the application gave, then an end, which is empty: the
+    head waits for what follows it.
+    """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
-        self.socket = _NamedSocket()
+        self._head = b""
+        self.socket: Any = stream.socket if isinstance(stream, trio.SocketStream) else _NamedSocket()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
+        data = bytes(data)
+        if data.startswith(_HEAD) and not data.startswith(_INFORMATIONAL) and not self._head:
+            self._head = data
+            return
+        data, self._head = self._head + data, b""
+        if data:
+            await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
@@ -377,13 +393,15 @@ class RestServer:
         self._config.accesslog = None
         self._config.errorlog = None
         self._config.include_server_header = False
+        self._config.keep_alive_max_requests = 1 << 62  # Hypercorn would hang up after 1000
+        self._config.keep_alive_timeout = KEEP_ALIVE_S
         self._config.include_date_header = False  # it would tell the machine's date in a virtual run
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         """One connection, until it ends; nothing that a client does comes out as an exception."""
-        named: Any = stream if isinstance(stream, trio.SocketStream) else _NamedStream(stream)
+        whole: Any = _ResponseStream(stream)
         try:
-            await TCPServer(ASGIWrapper(self._app), self._config, WorkerContext(None), {}, named).run()
+            await TCPServer(ASGIWrapper(self._app), self._config, WorkerContext(None), {}, whole).run()
         except* PROTOCOL_ERRORS as group:
             log.debug("an HTTP connection ended: %r", group.exceptions)
         except* Exception:
