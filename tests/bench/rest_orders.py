@@ -5,8 +5,9 @@ beforehand. Prints orders a second, and the exchange's CPU for each.
 """
 
 # Last: Python 3.11, one of two shared cores:
-#   POST order   HMAC … a second, … ms of CPU
-#   POST order   Ed25519 … a second, … ms of CPU
+#   POST order   HMAC       1004 a second, 0.75 ms of CPU
+#   POST order   Ed25519     846 a second, 0.79 ms of CPU
+# Of that the application takes 0.18 ms, engine and record included; the rest is HTTP.
 
 from __future__ import annotations
 
@@ -32,8 +33,7 @@ def main(count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         public = Path(folder) / "key.pub.pem"
         public.write_text(SIGNER.public_pem())
-        command = [sys.executable, "-m", "tetrio", "exchange", "--limits", "off", "--fund", "ETHFDUSD=0"]
-        command[-1] = "FDUSD=100000000"
+        command = [sys.executable, "-m", "tetrio", "exchange", "--limits", "off", "--fund", "FDUSD=100000000"]
         command += ["--key", f"{ED_KEY}={public}", "--secret", f"{HMAC_KEY}={SECRET}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as exchange:
             assert exchange.stdout is not None
@@ -61,7 +61,7 @@ def _measure(pid: int, address: tuple[str, int], symbol: str, key: str, count: i
 
 
 def _request(symbol: str, key: str) -> bytes:
-    """An order that rests, and is canceled by the exchange's own limit on none."""
+    """An order that nobody meets, and that expires at once: the book stays as it is."""
     order = {"symbol": symbol, "side": "BUY", "type": "LIMIT", "timeInForce": "IOC", "price": "100.00"}
     text = urlencode(order | {"quantity": "0.1", "recvWindow": 60000, "timestamp": time.time_ns() // 1_000_000})
     signature = sign_hmac(SECRET, text) if key == HMAC_KEY else SIGNER.sign(text)
