@@ -36,7 +36,7 @@ from tetrio.sim.connection import Accepted, Connection, Transport, Turned
 from tetrio.sim.limits import PRODUCTION, BanRules, FrameCounter, MessageRate
 from tetrio.sim.player import Clocks, Player
 from tetrio.sim.relay import Follower, Relay
-from tetrio.sim.rest import UNITS, RestServer
+from tetrio.sim.rest import UNITS, Application, HttpServer
 from tetrio.sim.streams import Hub, Line
 from tetrio.sim.tape import Market
 from tetrio.sim.venue import Venue
@@ -128,7 +128,7 @@ class Exchange:
             audit=config.audit,
         )
         self._hub = Hub()
-        self._rest = RestServer(self.venue, wallet=config.rights is not None, delay_s=self._delay_s)
+        self._rest = HttpServer(Application(self.venue, wallet=config.rights is not None, delay_s=self._delay_s))
         self._rng = random.Random(config.seed)  # noqa: S311 - numbers for handshakes, no secrets
         self._pings = itertools.count(1)
 

@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 UNITS = {"MICROSECOND": True, "microsecond": True, "MILLISECOND": False, "millisecond": False}
 """Spellings of a time unit, and whether it is microseconds."""
+ARRIVED = "tetrio.arrived_ms"
+"""Member of an ASGI scope: service time when the request reached the exchange, where somebody has held it up since."""
 MAX_BODY = 65536
 """Bytes of a form that are read; more are 413."""
 
@@ -170,7 +172,7 @@ class Application:
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
             return
-        arrived_ms = self._venue.now_ms()
+        arrived_ms = scope.get(ARRIVED, self._venue.now_ms())
         try:
             body = await _body(receive)
         except ClientDisconnect:
@@ -357,7 +359,7 @@ class _ResponseStream(trio.abc.Stream):
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._head = b""
-        self.socket: Any = stream.socket if isinstance(stream, trio.SocketStream) else _NamedSocket()
+        self.socket: Any = getattr(stream, "socket", None) or _NamedSocket()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         data = bytes(data)
@@ -383,12 +385,12 @@ class _ResponseStream(trio.abc.Stream):
         await self._stream.aclose()
 
 
-class RestServer:
-    """Serves HTTP connections one stream at a time."""
+class HttpServer:
+    """Serves an ASGI application over HTTP connections, one stream at a time."""
 
-    def __init__(self, venue: Venue, *, wallet: bool = True, delay_s: float = 0.0) -> None:
-        """As `Application`."""
-        self._app: ASGIFramework = Application(venue, wallet=wallet, delay_s=delay_s)  # type: ignore[assignment]  # typed twice
+    def __init__(self, app: Any) -> None:
+        """`app` is typed by Starlette, Hypercorn and those between in a way of their own each."""
+        self._app: ASGIFramework = app
         self._config = Config()
         self._config.accesslog = None
         self._config.errorlog = None

@@ -314,6 +314,10 @@ _SESSION: dict[str, Callable[[ApiLine, _LineCall], object]] = {
 }
 
 
+METHODS = frozenset(methods.ENDPOINTS) | frozenset(_SESSION)
+"""Every method that is served."""
+
+
 def _read(message: str | bytes) -> Request:
     """The request; BadRequest for all that is none."""
     if isinstance(message, bytes):
