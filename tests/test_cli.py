@@ -154,6 +154,8 @@ def test_what_this_version_does_not_do_is_exit_2(arguments: list[str], complaint
         (["exchange", "--fee", "0.001"], "MAKER,TAKER"),
         (["exchange", "--fee", "0.2,0"], "at most 0.1"),
         (["exchange", "--fund", "ETH"], '"ETH=1"'),
+        (["exchange", "--limits", "few"], "production, off, KIND:WINDOW=LIMIT such as ORDERS:10s=5000"),
+        (["exchange", "--limits", "ORDERS:1m=5"], "there is no limit ORDERS:1m"),
         (["exchange", "--assets", "ETHUSDT"], "BASE/QUOTE"),
         (["exchange", "--key", "KEY"], "APIKEY=PUBLIC.pem"),
         (["exchange", "--key", "KEY=missing.pem"], "cannot be read"),

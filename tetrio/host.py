@@ -27,14 +27,17 @@ from tetrio.net.clock import WallClock
 from tetrio.net.signals import heed
 from tetrio.sim import tape
 from tetrio.sim.audit import open_audit
-from tetrio.sim.auth import HmacSecret
+from tetrio.sim.auth import HmacSecret, KeyRights, parse_rights
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
+from tetrio.sim.limits import PRODUCTION, parse_limits
 from tetrio.sim.relay import Relay, Source, open_relay
-from tetrio.sim.sapi import KeyRights, parse_rights
 from tetrio.venue import VENUE_URLS, check_url, is_loopback
+from tetrio.wire.rules import RateLimit
 from tetrio.wire.sign import Verifier
 
 RELAYED = "binance"
+STREAM_MESSAGES = 5  # a second, which a market stream takes from its client
+UNLIMITED_MESSAGES = 10_000
 RELAY_WITHIN_S = 30.0  # to learn of a relayed market
 
 
@@ -61,6 +64,8 @@ class Settings:
     taker: Decimal
     fills: str
     latency_ms: float
+    limits: Sequence[RateLimit] = PRODUCTION
+    stream_messages_per_s: int = STREAM_MESSAGES
 
 
 def run(settings: Settings) -> int:
@@ -98,6 +103,8 @@ def _exchange(settings: Settings, clock: WallClock, market: tape.Market, audit: 
             taker=settings.taker,
             seed=settings.seed,
             latency_ms=settings.latency_ms,
+            limits=settings.limits,
+            stream_messages_per_s=settings.stream_messages_per_s,
             audit=audit,
             host=settings.host,
             rest_port=settings.port,
@@ -247,6 +254,14 @@ def read_rights(given: Sequence[str], keys: Collection[str]) -> dict[str, KeyRig
         except ValueError as error:
             raise ConfigError(f"--key-rights {each}: {error}") from None
     return rights
+
+
+def read_limits(text: str) -> tuple[RateLimit, ...]:
+    """--limits; ConfigError on anything but `production`, `off` or changes of limits there are."""
+    try:
+        return parse_limits(text)
+    except ValueError as error:
+        raise ConfigError(f"--limits {text}: {error}") from None
 
 
 def _text_of(path: Path) -> str:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import attrs
 import h11
@@ -172,13 +173,19 @@ class Served:
         """One GET on a connection of its own: status, headers (as sent by name) and body."""
         return await self.http("GET", f"{path}?{query}" if query else path, headers)
 
-    async def http(self, method: str, target: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
+    async def http(
+        self, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b""
+    ) -> dict[str, Any]:
         """One request on a connection of its own."""
         ours, theirs = trio.testing.memory_stream_pair()
         self._nursery.start_soon(self.exchange.serve_rest_stream, theirs)
         http = h11.Connection(h11.CLIENT)
         sent = [("Host", "exchange"), ("Connection", "close"), *(headers or {}).items()]
+        if body:
+            sent.append(("Content-Length", str(len(body))))
         await ours.send_all(http.send(h11.Request(method=method, target=target, headers=sent)) or b"")
+        if body:
+            await ours.send_all(http.send(h11.Data(data=body)) or b"")
         await ours.send_all(http.send(h11.EndOfMessage()) or b"")
         reply: dict[str, Any] = {"body": b""}
         with trio.fail_after(60):
@@ -192,15 +199,41 @@ class Served:
                     reply["body"] += bytes(event.data)
                 else:
                     break
-        if reply["headers"].get("Content-Type", "").startswith("application/json"):
+        if reply["body"] and reply["headers"].get("Content-Type", "").startswith("application/json"):
             reply["body"] = json.loads(reply["body"])
         await ours.aclose()
         return reply
+
+    async def rest(
+        self, method: str, path: str, *, form: bool = False, key: str = ED_KEY, **params: object
+    ) -> dict[str, Any]:
+        """One signed request to a path after /api/v3/, with its parameters in the query, or in a form."""
+        text = urlencode({**params, "timestamp": params.get("timestamp", self.now_ms())})
+        signature = sign_hmac(HMAC_SECRET, text) if key == HMAC_KEY else SIGNER.sign(text)
+        text += f"&signature={quote(signature, safe='')}"
+        headers = {"X-MBX-APIKEY": key}
+        if not form:
+            return await self.http(method, f"/api/v3/{path}?{text}", headers)
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        return await self.http(method, f"/api/v3/{path}", headers, text.encode())
 
     async def client(self, target: str = "/ws-api/v3") -> Client:
         """A connection to a path."""
         ws = await wrap_client_stream(self._nursery, self.raw(), "exchange", target, message_queue_size=10_000)  # type: ignore[arg-type]
         return Client(ws, self)
+
+    async def refused(self, target: str) -> tuple[int, str]:
+        """A handshake that is turned away: its status, and its Retry-After."""
+        stream = self.raw()
+        await stream.send_all(UPGRADE % target.encode())
+        http = h11.Connection(h11.CLIENT)
+        http.send(h11.Request(method="GET", target=target, headers=[("Host", "exchange")]))
+        with trio.fail_after(60):
+            while (event := http.next_event()) is h11.NEED_DATA:
+                http.receive_data(bytes(await stream.receive_some()))
+        await stream.aclose()
+        assert isinstance(event, h11.Response), event
+        return event.status_code, _named(event.headers.raw_items()).get("Retry-After", "")
 
     async def trader(self, target: str = "/ws-api/v3") -> Client:
         """A connection that is logged on and subscribed to user data."""

@@ -4,23 +4,43 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import httpx
 import msgspec
 import pytest
 import trio
+import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from trio.testing import MockClock
 from trio_websocket import open_websocket_url
 
-from tests.sim.served import KEYS, START_MS, SYMBOL, quiet, record, served
+from tests.sim.served import (
+    ED_KEY,
+    HMAC_KEY,
+    KEYS,
+    SIGNER,
+    START_MS,
+    SYMBOL,
+    UPGRADE,
+    Served,
+    quiet,
+    record,
+    served,
+)
 from tetrio.errors import ConfigError
 from tetrio.net import simnet
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig, Urls
+from tetrio.sim.limits import parse_limits
+from tetrio.sim.methods import ENDPOINTS
+from tetrio.sim.rest import PATHS
 from tetrio.sim.tape import open_market
 from tetrio.wire.rules import PRODUCTION_LIMITS, symbol_rules
 
@@ -135,6 +155,294 @@ async def test_bytes_that_are_no_http_end_their_connection_only(
             await ours.aclose()
         assert (await exchange.get("/api/v3/ping"))["status"] == 200
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+# -- orders -----------------------------------------------------------------------------------------------------------
+
+MAKER: dict[str, Any] = {
+    "symbol": SYMBOL,
+    "side": "BUY",
+    "type": "LIMIT_MAKER",
+    "price": "3400.00",
+    "quantity": "0.5000",
+    "newOrderRespType": "RESULT",
+}
+
+
+async def play(exchange: Served) -> None:
+    """Start the market, and wait for its first prices."""
+    line = await exchange.line("bookTicker", "trade")
+    await line.receive()
+    await line.receive()
+
+
+@pytest.mark.parametrize("key", [ED_KEY, HMAC_KEY])
+@pytest.mark.parametrize("form", [False, True])
+async def test_the_life_of_an_order(autojump_clock: MockClock, tmp_path: Path, form: bool, key: str) -> None:
+    async with served(tmp_path) as exchange:
+        placed = await exchange.rest("POST", "order", form=form, key=key, **MAKER, newClientOrderId="mine")
+        assert placed["status"] == 200
+        assert (placed["body"]["status"], placed["body"]["clientOrderId"]) == ("NEW", "mine")
+        assert placed["headers"]["X-MBX-ORDER-COUNT-10S"] == placed["headers"]["X-MBX-ORDER-COUNT-1D"] == "1"
+        named: dict[str, Any] = {"symbol": SYMBOL, "origClientOrderId": "mine"}
+        found = await exchange.rest("GET", "order", key=key, **named)
+        assert (found["body"]["status"], found["body"]["orderId"]) == ("NEW", placed["body"]["orderId"])
+        canceled = await exchange.rest("DELETE", "order", form=form, key=key, **named)
+        assert (canceled["status"], canceled["body"]["status"]) == (200, "CANCELED")
+        assert "X-MBX-ORDER-COUNT-10S" not in canceled["headers"]
+        again = await exchange.rest("DELETE", "order", form=form, key=key, **named)
+        assert (again["status"], again["body"]) == (400, {"code": -2011, "msg": "Unknown order sent."})
+        weight = int(again["headers"]["X-MBX-USED-WEIGHT"])
+        assert weight == 4 + 1  # the query, and the cancel that failed
+
+
+async def test_parameters_may_be_in_query_and_form_and_the_query_wins(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with served(tmp_path) as exchange:
+        query = urlencode({"symbol": SYMBOL, "side": "BUY", "price": "3401.00"})
+        form = urlencode(MAKER | {"timestamp": exchange.now_ms()})
+        signature = quote(SIGNER.sign(query + form), safe="")
+        headers = {"X-MBX-APIKEY": ED_KEY, "Content-Type": "application/x-www-form-urlencoded;charset=UTF-8"}
+        body = f"{form}&signature={signature}".encode()
+        reply = await exchange.http("POST", f"/api/v3/order?{query}", headers, body)
+        assert (reply["status"], reply["body"]["price"]) == (200, "3401.00000000")
+        other = await exchange.http("POST", f"/api/v3/order?signature={signature}&{query}", headers, form.encode())
+        assert (other["status"], other["body"]["orderId"]) == (200, 2)
+
+
+async def test_a_body_that_is_no_form_is_not_read(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with served(tmp_path) as exchange:
+        headers = {"X-MBX-APIKEY": ED_KEY, "Content-Type": "application/json"}
+        reply = await exchange.http("POST", "/api/v3/order", headers, json.dumps(MAKER).encode())
+        assert (reply["status"], reply["body"]["code"]) == (400, -1102)
+        assert (await exchange.http("GET", "/api/v3/time", {}, b"symbol=X"))["status"] == 200
+        long = await exchange.http("POST", "/api/v3/order", {}, b"x" * 70_000)
+        assert long["status"] == 413
+
+
+async def test_events_follow_the_reply_in_the_order_of_what_happened(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with served(tmp_path) as exchange:
+        await play(exchange)
+        trader = await exchange.trader()
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                order = MAKER | {"newClientOrderId": f"n{number}"}
+                nursery.start_soon(lambda order=order: exchange.rest("POST", "order", **order))  # type: ignore[misc]
+        events = [(await trader.event("executionReport"))["event"] for _ in range(5)]
+        assert [event["i"] for event in events] == [1, 2, 3, 4, 5]
+        assert sorted(event["c"] for event in events) == [f"n{number}" for number in range(5)]
+        await exchange.rest("POST", "order", **MAKER, newClientOrderId="last")
+        await trader.maker("BUY", "3401.00")
+        assert [(await trader.event("executionReport"))["event"]["i"] for _ in range(2)] == [6, 7]
+
+
+async def test_a_market_order_over_rest_is_told_to_the_public(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with served(tmp_path) as exchange:
+        await play(exchange)
+        line = await exchange.line("trade")
+        reply = await exchange.rest("POST", "order", symbol=SYMBOL, side="SELL", type="MARKET", quantity="0.1")
+        assert reply["body"]["status"] == "FILLED"
+        assert reply["headers"]["X-MBX-ORDER-COUNT-10S"] == "0"  # one order, and its first fill
+        frame = await line.receive()
+        assert (frame["p"], frame["q"], frame["m"]) == ("3412.36000000", "0.10000000", True)
+
+
+async def test_cancel_replace_tells_both_halves_at_the_top(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with served(tmp_path) as exchange:
+        await play(exchange)
+        await exchange.rest("POST", "order", **MAKER)
+
+        async def replace(order_id: int, price: str, mode: str = "STOP_ON_FAILURE") -> dict[str, Any]:
+            params = MAKER | {"price": price, "cancelOrderId": order_id, "cancelReplaceMode": mode}
+            return await exchange.rest("POST", "order/cancelReplace", **params)
+
+        good = await replace(1, "3401.00")
+        assert (good["status"], good["body"]["newOrderResult"]) == (200, "SUCCESS")
+        half = await replace(2, "3412.90")
+        assert (half["status"], half["body"]["code"]) == (409, -2021)
+        assert half["body"]["data"]["newOrderResponse"]["code"] == -2010
+        none = await replace(99, "3401.00")
+        assert (none["status"], none["body"]["code"], none["body"]["data"]["newOrderResponse"]) == (400, -2022, None)
+
+
+async def test_too_many_orders_is_429_with_when_to_come_back(autojump_clock: MockClock, tmp_path: Path) -> None:
+    limits = parse_limits("ORDERS:10s=2")
+    async with served(tmp_path, limits=limits) as exchange:
+        await trio.sleep(3)
+        for _ in range(2):
+            await exchange.rest("POST", "order", **MAKER)
+        full = await exchange.rest("POST", "order", **MAKER)
+        assert (full["status"], full["headers"]["Retry-After"]) == (429, "7")
+        assert full["body"] == {"code": -1015, "msg": "Too many new orders; current limit is 2 orders per 10 SECOND."}
+        assert full["headers"]["X-MBX-ORDER-COUNT-10S"] == "2"
+        replace = MAKER | {"cancelOrderId": 1, "cancelReplaceMode": "STOP_ON_FAILURE"}
+        refused = await exchange.rest("POST", "order/cancelReplace", **replace)
+        assert (refused["status"], refused["headers"]["Retry-After"]) == (429, "7")
+        await trio.sleep(7)
+        assert (await exchange.rest("POST", "order", **MAKER))["status"] == 200
+
+
+# -- what HTTP adds ---------------------------------------------------------------------------------------------------
+
+
+def test_every_path_names_a_method_and_every_method_has_a_path() -> None:
+    named = [method for verbs in PATHS.values() for method in verbs.values()]
+    assert len(named) == len(set(named))
+    assert set(ENDPOINTS) <= set(named)
+
+
+@pytest.mark.parametrize("verb", ["GET", "POST", "PUT", "DELETE"])
+async def test_a_verb_that_a_path_does_not_have(autojump_clock: MockClock, tmp_path: Path, verb: str) -> None:
+    async with served(tmp_path) as exchange:
+        for path, verbs in PATHS.items():
+            if verb not in verbs:
+                reply = await exchange.http(verb, f"/api/v3/{path}")
+                assert (path, reply["status"]) == (path, 405)
+
+
+async def test_listen_keys_are_gone(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with served(tmp_path) as exchange:
+        for verb in ("POST", "PUT", "DELETE"):
+            reply = await exchange.http(verb, "/api/v3/userDataStream", {"X-MBX-APIKEY": HMAC_KEY})
+            assert (reply["status"], reply["headers"]) == (410, {"Content-Type": "text/html"})
+            assert b"410 Gone" in reply["body"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["symbol=X'%20UNION%20SELECT%201", "x=select+a+from+b", "x=drop%20table%20orders", "a=1;delete%0afrom%20orders"],
+)
+async def test_what_looks_like_sql_meets_the_firewall(autojump_clock: MockClock, tmp_path: Path, text: str) -> None:
+    async with served(tmp_path) as exchange:
+        query = await exchange.get("/api/v3/time", text)
+        form = await exchange.http("POST", "/api/v3/order", {}, text.encode())
+        assert query["status"] == form["status"] == 403
+        assert query["headers"] == {"Content-Type": "text/html"}
+        honest = MAKER | {"newClientOrderId": "select-from-union-drop_table"}
+        assert (await exchange.rest("POST", "order", **honest))["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [
+        ("application/sbe", 406),
+        ("application/sbe, application/json", 200),
+        ("application/sbe;q=0.9,*/*", 200),
+        ("text/plain", 200),
+        ("application/json", 200),
+    ],
+)
+async def test_sbe_alone_is_not_acceptable(autojump_clock: MockClock, tmp_path: Path, accept: str, status: int) -> None:
+    async with served(tmp_path) as exchange:
+        reply = await exchange.get("/api/v3/time", "", {"Accept": accept, "X-MBX-SBE": "3:5"})
+        assert reply["status"] == status
+        assert reply["headers"]["Content-Type"] == "application/json;charset=UTF-8"
+        assert ("code" in reply["body"]) is (status == 406)
+
+
+async def test_microseconds(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with served(tmp_path) as exchange:
+        micros = {"X-MBX-TIME-UNIT": "microsecond", "X-MBX-APIKEY": ED_KEY}
+        now = (await exchange.get("/api/v3/time", "", micros))["body"]["serverTime"]
+        assert now == exchange.now_ms() * 1000
+        text = urlencode(MAKER | {"timestamp": now})
+        signed = f"{text}&signature={quote(SIGNER.sign(text), safe='')}"
+        placed = await exchange.http("POST", f"/api/v3/order?{signed}", micros)
+        assert placed["body"]["transactTime"] == now
+
+
+async def test_going_on_over_the_weight_is_a_ban_for_every_face(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with served(tmp_path, limits=parse_limits("REQUEST_WEIGHT:1m=100")) as exchange:
+        idle, line = await exchange.trader(), await exchange.line("bookTicker")
+        while (reply := await exchange.get("/api/v3/exchangeInfo"))["status"] != 418:
+            assert reply["status"] in {200, 429}
+        until_ms = exchange.now_ms() + 120_000
+        assert reply["body"]["msg"].startswith(f"Way too much request weight used; IP banned until {until_ms}. ")
+        assert reply["headers"]["Retry-After"] == "120"
+        assert await idle.closed() == (1008, "IP banned")
+        for target in ("/api/v3/ping", "/nothing"):
+            assert (await exchange.http("GET", target))["status"] == 418
+        assert (await exchange.rest("POST", "order", **MAKER))["status"] == 418
+        assert await exchange.refused("/ws-api/v3") == (418, "120")
+        assert (await line.receive())["s"] == SYMBOL  # the market streams go on
+        await trio.sleep(120)
+        assert (await exchange.get("/api/v3/ping"))["status"] == 200
+        await (await exchange.trader()).call("ping")
+
+
+async def test_requests_are_counted_whatever_they_ask(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with served(tmp_path, limits=parse_limits("RAW_REQUESTS:5m=3")) as exchange:
+        for target in ("/api/v3/ping", "/nothing", "/api/v3/time?x=1"):
+            assert (await exchange.http("GET", target))["status"] != 429
+        reply = await exchange.get("/api/v3/ping")
+        assert (reply["status"], reply["headers"]["Retry-After"]) == (429, "300")
+        await trio.sleep(300)
+        assert (await exchange.get("/api/v3/exchangeInfo"))["body"]["rateLimits"][-1] == {
+            "rateLimitType": "RAW_REQUESTS",
+            "interval": "MINUTE",
+            "intervalNum": 5,
+            "limit": 3,
+        }
+
+
+async def test_a_request_that_becomes_too_old_inside_costs_weight_and_an_order(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with served(tmp_path, latency_ms=300) as exchange:
+        late = await exchange.rest("POST", "order", **MAKER, recvWindow=299)
+        assert (late["status"], late["body"]["code"]) == (400, -1021)
+        assert late["headers"]["X-MBX-USED-WEIGHT"] == "1"
+        placed = await exchange.rest("POST", "order", **MAKER, recvWindow=300)
+        assert (placed["status"], placed["headers"]["X-MBX-ORDER-COUNT-10S"]) == (200, "2")
+        old = await exchange.rest("POST", "order", **MAKER, timestamp=exchange.now_ms() - 5001)
+        assert old["body"]["code"] == -1021  # at the door: no order
+        counts = (await exchange.rest("GET", "rateLimit/order"))["body"]
+        assert [each["count"] for each in counts] == [2, 2]
+
+
+async def test_a_revoked_key_is_refused(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with served(tmp_path) as exchange:
+        assert (await exchange.rest("GET", "account"))["status"] == 200
+        exchange.exchange.venue.keys.revoke(ED_KEY)
+        reply = await exchange.rest("GET", "account")
+        assert (reply["status"], reply["body"]["code"]) == (401, -2015)
+        assert (await exchange.rest("GET", "account", key=HMAC_KEY))["status"] == 200
+
+
+async def test_a_websocket_at_the_wrong_port_is_turned_away(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with served(tmp_path) as exchange:
+        ours, theirs = trio.testing.memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(exchange.exchange.serve_rest_stream, theirs)
+            await ours.send_all(UPGRADE % b"/ws-api/v3")
+            with trio.fail_after(60):
+                assert bytes(await ours.receive_some()).startswith(b"HTTP/1.1 403")
+            await ours.aclose()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"]),
+            st.sampled_from(["/api/v3/order", "/api/v3/klines", "/sapi/v1/account/apiRestrictions", "/%00", "//"]),
+            st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="#"), max_size=60),
+            st.binary(max_size=60),
+        ),
+        max_size=8,
+    )
+)
+def test_no_request_breaks_the_exchange(requests: list[tuple[str, str, str, bytes]]) -> None:
+    async def main(folder: str) -> None:
+        async with served(Path(folder)) as exchange:
+            for verb, path, query, body in requests:
+                reply = await exchange.http(verb, f"{path}?{query}", {"X-MBX-APIKEY": ED_KEY}, body)
+                assert reply["status"] in {200, 400, 401, 404, 405}
+            assert (await exchange.get("/api/v3/ping"))["status"] == 200
+
+    with tempfile.TemporaryDirectory() as folder:
+        trio.run(main, folder, clock=MockClock(autojump_threshold=0))
 
 
 # -- over sockets -----------------------------------------------------------------------------------------------------

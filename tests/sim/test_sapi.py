@@ -12,7 +12,8 @@ from trio.testing import MockClock
 from tests.sim.served import ED_KEY, HMAC_KEY, HMAC_SECRET, SIGNER, SYMBOL, Served, served
 from tetrio.errors import ConfigError
 from tetrio.host import read_rights
-from tetrio.sim.sapi import RESTRICTIONS, KeyRights, parse_rights, signed_part
+from tetrio.sim.auth import KeyRights, parse_rights, signed_text
+from tetrio.sim.sapi import ASSETS, RESTRICTIONS
 from tetrio.wire.request import signed_query
 from tetrio.wire.sign import sign_hmac
 
@@ -158,12 +159,31 @@ async def test_what_is_signed_is_the_text_as_it_was_sent(autojump_clock: MockClo
 def test_the_published_signatures_are_of_the_text_that_we_sign(symbol: str, signature: str) -> None:
     params = {"symbol": symbol, "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "1", "price": "0.1"}
     query = signed_query(params, SIGNER, 1499827319559, 5000)
-    assert sign_hmac(DOCS_SECRET, signed_part(query)) == signature
-    assert query.endswith(f"&signature={quote(SIGNER.sign(signed_part(query)), safe='')}")
+    assert sign_hmac(DOCS_SECRET, signed_text(query)) == signature
+    assert query.endswith(f"&signature={quote(SIGNER.sign(signed_text(query)), safe='')}")
 
 
-async def test_only_asking_is_served(autojump_clock: MockClock, tmp_path: Path) -> None:
-    async with served(tmp_path) as exchange:
-        for method in ("POST", "DELETE"):
-            reply = await exchange.http(method, "/api/v3/order", {"X-MBX-APIKEY": ED_KEY})
-            assert (reply["status"], reply["body"]["code"]) == (405, -1020)
+async def test_the_assets_are_those_of_the_symbol_and_of_the_account(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with served(tmp_path, funds={"ETH": "4.25", "BNB": "1"}) as exchange:
+        status, found = await ask(exchange, ASSETS, by_ed25519(exchange))
+        assert status == 200
+        assert {each["coin"]: each["free"] for each in found} == {
+            "ETH": "4.25000000",
+            "FDUSD": "0.00000000",
+            "BNB": "1.00000000",
+        }
+        assert [network["network"] for network in found[0]["networkList"]] == [found[0]["coin"]]
+        assert (await exchange.http("POST", ASSETS))["status"] == 405
+
+
+async def test_a_key_without_spot_trading_reads_and_does_not_trade(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with served(tmp_path, rights={HMAC_KEY: parse_rights("no-spot")}) as exchange:
+        assert (await exchange.rest("GET", "account", key=HMAC_KEY))["status"] == 200
+        order: dict[str, Any] = {"symbol": SYMBOL, "side": "BUY", "type": "LIMIT_MAKER"}
+        order |= {"price": "3400", "quantity": "0.1"}
+        for verb, path in (("POST", "order"), ("POST", "order/test"), ("POST", "order/cancelReplace")):
+            reply = await exchange.rest(verb, path, key=HMAC_KEY, **order)
+            assert (reply["status"], reply["body"]["code"]) == (401, -2015)
+        for path in ("order", "openOrders"):
+            assert (await exchange.rest("DELETE", path, key=HMAC_KEY, symbol=SYMBOL))["body"]["code"] == -2015
+        assert (await exchange.rest("POST", "order", **order))["status"] == 200

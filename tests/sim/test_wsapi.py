@@ -34,7 +34,8 @@ from tests.sim.served import (
     top,
     trade,
 )
-from tetrio.sim.limits import FrameCounter, MessageRate, OrderCounter, WeightMeter
+from tetrio.sim.auth import KeyRights
+from tetrio.sim.limits import FrameCounter, MessageRate
 from tetrio.wire.frames import client_frame
 from tetrio.wire.rules import PRODUCTION_LIMITS, RateLimit
 from tetrio.wire.sign import payload
@@ -269,6 +270,48 @@ async def test_no_secret_is_logged(
     await client.call("account.status", timestamp=1, apiKey=HMAC_KEY, signature=HMAC_SECRET)
     ours = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("tetrio"))
     assert HMAC_SECRET not in ours + repr(exchange.exchange.venue.keys.__dict__)
+
+
+async def test_a_session_whose_key_is_revoked_is_told_so_once_without_an_id(
+    exchange: Served, autojump_clock: MockClock
+) -> None:
+    client, other = await exchange.trader(), await exchange.client()
+    await other.signed_hmac("userDataStream.subscribe.signature")
+    exchange.exchange.venue.keys.revoke(ED_KEY)
+    reply = await client.call("ping")
+    assert reply == {
+        "id": None,
+        "status": 401,
+        "error": {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."},
+    }
+    assert (await client.event())["event"]["e"] == "eventStreamTerminated"
+    status = (await client.call("session.status"))["result"]
+    assert (status["apiKey"], status["authorizedSince"], status["userDataStream"]) == (None, None, False)
+    assert code(await client.signed("session.logon")) == -2015
+    assert (await client.signed_hmac("account.status"))["status"] == 200
+    await other.signed_hmac("order.place", symbol=SYMBOL, **ORDER)
+    assert (await other.event("executionReport"))["event"]["x"] == "NEW"
+
+
+async def test_a_subscription_ends_with_the_key_that_signed_it(exchange: Served, autojump_clock: MockClock) -> None:
+    client, trader = await exchange.client(), await exchange.trader()
+    await client.signed_hmac("userDataStream.subscribe.signature")
+    exchange.exchange.venue.keys.revoke(HMAC_KEY)
+    await trader.maker("BUY", "3400.00")
+    assert (await client.event())["event"]["e"] == "eventStreamTerminated"
+    await client.call("ping")
+    assert client.events == []
+
+
+async def test_a_key_without_trading_logs_on_and_does_not_trade(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with served(tmp_path, rights={ED_KEY: KeyRights(spot=False)}) as exchange:
+        client = await exchange.trader()
+        assert (await client.order("openOrders.status"))["status"] == 200
+        reply = await client.order(**ORDER)
+        assert (reply["status"], code(reply)) == (401, -2015)
+        assert code(await client.order("order.cancel", orderId=1)) == -2015
+        exchange.exchange.venue.keys.grant(ED_KEY, KeyRights())
+        assert (await client.order(**ORDER))["status"] == 200
 
 
 # -- parameters -------------------------------------------------------------------------------------------------------
@@ -509,22 +552,65 @@ async def test_the_order_count_grows_with_orders_and_falls_with_first_fills(
     assert await counts() == [1, 4]
 
 
-def test_windows_begin_with_the_clocks() -> None:
-    counter = OrderCounter(PRODUCTION_LIMITS)
-    for at_ms in (0, 9_999):
-        counter.add(at_ms)
-    assert [row.used for row in counter.rows(9_999)] == [2, 2]
-    assert [row.used for row in counter.rows(10_000)] == [0, 2]
-    counter.first_fill(True, 10_000)
-    assert [row.used for row in counter.rows(10_000)] == [0, 0]
-    assert [row.used for row in counter.rows(86_400_000)] == [0, 0]
+async def test_going_on_over_the_weight_shuts_an_address_out(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with served(tmp_path, limits=limits("REQUEST_WEIGHT", "MINUTE", 100)) as exchange:
+        one, other = await exchange.client(), await exchange.client()
+        while (reply := await one.call("exchangeInfo"))["status"] != 418:
+            assert reply["status"] in {200, 429}
+        until_ms = START_MS + 120_000
+        assert code(reply) == -1003
+        assert reply["error"]["msg"].startswith(f"Way too much request weight used; IP banned until {until_ms}. ")
+        assert reply["error"]["data"] == {"serverTime": START_MS, "retryAfter": until_ms}
+        assert reply["rateLimits"][-1]["count"] > 150
+        assert [await one.closed(), await other.closed()] == [(1008, "IP banned")] * 2
+        assert await exchange.refused("/ws-api/v3") == (418, "120")
+        assert (await exchange.get("/api/v3/ping"))["status"] == 418
+        await trio.sleep(120)
+        assert (await (await exchange.client()).call("ping"))["status"] == 200
 
 
-def test_addresses_have_budgets_of_their_own() -> None:
-    meter = WeightMeter(PRODUCTION_LIMITS)
-    meter.window("10.0.0.1").add(5, 0)
-    assert meter.window("10.0.0.1").count(0) == 5
-    assert meter.window("10.0.0.2").count(0) == 0
+async def test_junk_has_its_weight_too(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with served(tmp_path, limits=limits("REQUEST_WEIGHT", "MINUTE", 4)) as exchange:
+        client = await exchange.client()
+        answers = [(await client.ask("junk"))["status"] for _ in range(5)]
+        assert answers == [400, 400, 429, 429, 418]
+        assert (await client.closed())[0] == 1008
+
+
+async def test_a_ban_by_hand(exchange: Served, autojump_clock: MockClock) -> None:
+    client, addresses = await exchange.client(), exchange.exchange.venue.addresses
+    addresses.ban("memory", exchange.now_ms() + 5000)
+    assert await client.closed() == (1008, "IP banned")
+    assert await exchange.refused("/ws-api/v3") == (418, "5")
+    addresses.unban("memory")
+    assert (await (await exchange.client()).call("ping"))["status"] == 200
+
+
+@pytest.mark.parametrize("target", ["/ws-api/v3", "/ws/ethfdusd@trade"])
+async def test_connection_attempts_are_limited_for_each_service(
+    autojump_clock: MockClock, tmp_path: Path, target: str
+) -> None:
+    async with served(tmp_path, limits=limits("CONNECTIONS", "MINUTE", 2)) as exchange:
+        for _ in range(2):
+            await (await exchange.client(target)).ws.aclose()
+        assert await exchange.refused(target) == (429, "300")
+        await exchange.client("/ws" if target.startswith("/ws-api") else "/ws-api/v3")
+        await trio.sleep(300)
+        await exchange.client(target)
+
+
+async def test_a_request_that_becomes_too_old_inside_counts_as_an_order(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with served(tmp_path, latency_ms=300) as exchange:
+        client = await exchange.trader()
+        late = await client.order(**ORDER, recvWindow=299)
+        assert (code(late), [row["count"] for row in late["rateLimits"]][:2]) == (-1021, [1, 1])
+        early = await client.call("order.place", symbol=SYMBOL, **ORDER, timestamp=exchange.now_ms() - 5001)
+        assert (code(early), [row["count"] for row in early["rateLimits"]][:2]) == (-1021, [1, 1])
+        query = await client.order("openOrders.status", recvWindow=299)
+        assert code(query) == -1021
+        assert code(await client.signed("session.logon", recvWindow=299)) == -1021
 
 
 def test_five_messages_a_second_and_not_six() -> None:

@@ -144,6 +144,12 @@ def _add_exchange(commands: Commands) -> None:
     add("--assets", metavar="BASE/QUOTE", help="where the symbol's name does not tell them")
     add("--latency-ms", type=_milliseconds, default=0.0, metavar="N", help="delay of every reply")
     add("--fills", default="queue", metavar="MODEL", help="when a resting order fills: queue, through, touch")
+    add(
+        "--limits",
+        default="production",
+        metavar="LIMITS",
+        help="production (default), off, or changes of production such as ORDERS:10s=5000,REQUEST_WEIGHT:1m=60000",
+    )
     add("--fault", metavar="SPEC", help=argparse.SUPPRESS)
 
 
@@ -188,6 +194,8 @@ def _host(options: argparse.Namespace) -> int:
             maker=maker,
             taker=taker,
             latency_ms=options.latency_ms,
+            limits=host.read_limits(options.limits),
+            stream_messages_per_s=host.UNLIMITED_MESSAGES if options.limits == "off" else host.STREAM_MESSAGES,
             **numbers,  # type: ignore[arg-type]  # structured by the types of VenueParams
         )
     )

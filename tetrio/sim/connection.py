@@ -270,10 +270,11 @@ class Turned:
 
     status: int
     body: bytes
+    headers: list[tuple[bytes, bytes]] = attrs.field(factory=list)
 
 
-Route = Callable[[str], Accepted | Turned]
-"""Who serves a request target (path and query)."""
+Route = Callable[[str, str], Accepted | Turned]
+"""Who serves a request target (path and query) for a client's address."""
 
 
 async def serve(stream: trio.abc.Stream, route: Route, headers: Callable[[], list[tuple[bytes, bytes]]]) -> None:
@@ -310,9 +311,9 @@ async def _meet(
             receive_buffer_size=65536,
         )
         transport.on_gone = None
-        accepted = route(request.path)
+        accepted = route(request.path, transport.address)
         if isinstance(accepted, Turned):
-            await request.reject(accepted.status, body=accepted.body)
+            await request.reject(accepted.status, extra_headers=accepted.headers, body=accepted.body)
             return
         serve_accepted: Accepted = accepted
         ws = await request.accept(extra_headers=headers())

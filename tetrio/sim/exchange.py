@@ -30,24 +30,23 @@ from trio_websocket import WebSocketConnection
 
 from tetrio.errors import ConfigError
 from tetrio.sim import connection
-from tetrio.sim.auth import HmacSecret
+from tetrio.sim.auth import HmacSecret, KeyRights
+from tetrio.sim.checks import Refused
 from tetrio.sim.connection import Accepted, Connection, Transport, Turned
-from tetrio.sim.limits import FrameCounter, MessageRate
+from tetrio.sim.limits import PRODUCTION, BanRules, FrameCounter, MessageRate
 from tetrio.sim.player import Clocks, Player
 from tetrio.sim.relay import Follower, Relay
-from tetrio.sim.rest import UNITS, RestServer
-from tetrio.sim.sapi import KeyRights
+from tetrio.sim.rest import UNITS, Application, HttpServer
 from tetrio.sim.streams import Hub, Line
 from tetrio.sim.tape import Market
 from tetrio.sim.venue import Venue
 from tetrio.sim.wsapi import ApiLine, LineOptions
 from tetrio.wire.control import MAX_STREAMS, Subscriptions
-from tetrio.wire.rules import PRODUCTION_LIMITS, RateLimit
+from tetrio.wire.rules import RateLimit
 from tetrio.wire.sign import Verifier
 
 __all__ = ["Clocks", "Exchange", "ExchangeConfig", "HmacSecret", "KeyRights", "Urls"]
 
-STREAM_MESSAGES_PER_S = 5
 FAREWELL_S = 0.25  # from the end of trading to the end of all connections
 
 
@@ -61,7 +60,7 @@ class ExchangeConfig:
     keys: Mapping[str, Verifier | HmacSecret]
     """API key -> how its signatures are checked."""
     rights: Mapping[str, KeyRights] | None = attrs.field(factory=dict)
-    """API key -> what apiRestrictions says of it; None: there is no apiRestrictions, as on the testnet."""
+    """API key -> what it may do; None: all the default, and no wallet service that tells it, as on the testnet."""
     funds: Mapping[str, str] = attrs.field(factory=dict)
     """Opening balances: asset -> amount."""
     fills: str = "queue"
@@ -73,8 +72,12 @@ class ExchangeConfig:
     """Of what the exchange itself draws: the number it gives each handshake."""
     latency_ms: float = 0.0
     """By how much market data, requests and user events are delayed each, in ms of trio's clock."""
-    limits: Sequence[RateLimit] = PRODUCTION_LIMITS
-    """Rate limits of the WebSocket API, kept and told."""
+    limits: Sequence[RateLimit] = PRODUCTION
+    """Rate limits, kept and told (`sim.limits`); a kind that is missing is as in production."""
+    bans: BanRules = attrs.field(factory=BanRules)
+    """When an address that goes on over its weight is shut out, and for how long."""
+    stream_messages_per_s: int = 5
+    """What a market stream takes from its client before it is cut."""
     audit: TextIO | None = None
     """Where the record goes (interfaces.md); flushed line by line, closed by the caller."""
     host: str = "127.0.0.1"
@@ -119,11 +122,13 @@ class Exchange:
             fills=config.fills,
             maker=config.maker,
             taker=config.taker,
+            rights=config.rights,
             limits=config.limits,
+            bans=config.bans,
             audit=config.audit,
         )
         self._hub = Hub()
-        self._rest = RestServer(self.venue, config.rights)
+        self._rest = HttpServer(Application(self.venue, wallet=config.rights is not None, delay_s=self._delay_s))
         self._rng = random.Random(config.seed)  # noqa: S311 - numbers for handshakes, no secrets
         self._pings = itertools.count(1)
 
@@ -204,7 +209,13 @@ class Exchange:
         return [(b"x-mbx-uuid", b"%032x" % self._rng.getrandbits(128))]
 
     # -- who serves what --------------------------------------------------------------------------------------------
-    def _route(self, target: str) -> Accepted | Turned:
+    def _route(self, target: str, address: str) -> Accepted | Turned:
+        try:
+            return self._admit(target, address)
+        except Refused as refused:
+            return _turned_away(refused)
+
+    def _admit(self, target: str, address: str) -> Accepted | Turned:
         url = urlsplit(target)
         query = dict(parse_qsl(url.query, keep_blank_values=True))
         unit = query.get("timeUnit", "MILLISECOND")
@@ -216,12 +227,14 @@ class Exchange:
             options = LineOptions(
                 micros=UNITS[unit], return_rate_limits=query.get("returnRateLimits", "true").lower() != "false"
             )
+            self.venue.addresses.of(address).connect("ws_api", self.venue.now_ms())
             return functools.partial(self._serve_api, options)
         subscriptions = _subscriptions(url.path, query.get("streams", ""))
         if subscriptions is None:
             return Turned(404, b"not found")
         if len(subscriptions.names) > MAX_STREAMS:
             return Turned(400, b"too many streams")
+        self.venue.addresses.of(address).connect("stream", self.venue.now_ms())
         return functools.partial(self._serve_line, subscriptions, UNITS[unit])
 
     async def _serve_api(self, options: LineOptions, ws: WebSocketConnection, transport: Transport) -> None:
@@ -233,10 +246,14 @@ class Exchange:
                 transport.address,
                 reply=client.push,
                 event=functools.partial(client.push, delay_s=self._delay_s),
+                cut=client.cut,
                 options=options,
             )
+            late_ms = round(self._config.latency_ms)
             try:
-                await self._run(client, line.handle, self._delay_s)
+                await self._run(
+                    client, lambda message: line.handle(message, self.venue.now_ms() - late_ms), self._delay_s
+                )
             finally:
                 line.close()
 
@@ -245,7 +262,7 @@ class Exchange:
     ) -> None:
         client = Connection(ws, transport, outbox_bytes=self._config.outbox_bytes)
         line = Line(functools.partial(client.push, delay_s=self._delay_s), subscriptions, micros=micros)
-        rate, frames = MessageRate(STREAM_MESSAGES_PER_S), FrameCounter()
+        rate, frames = MessageRate(self._config.stream_messages_per_s), FrameCounter()
 
         def count(data: bytes | bytearray) -> None:
             for _ in range(frames.feed(data)):
@@ -296,6 +313,14 @@ def _real(names: Sequence[str]) -> list[str]:
 
 def _turned(status: int, code: int, msg: str) -> Turned:
     return Turned(status, msgspec.json.encode({"code": code, "msg": msg}))
+
+
+def _turned_away(refused: Refused) -> Turned:
+    """A handshake over a limit: Binance's error as the body, and when to come back."""
+    body = msgspec.json.encode({"code": refused.code, "msg": refused.msg})
+    assert isinstance(refused.data, dict), "limits tell when to come back"
+    wait_s = -(-(refused.data["retryAfter"] - refused.data["serverTime"]) // 1000)
+    return Turned(refused.status, body, [(b"Retry-After", b"%d" % wait_s)])
 
 
 def _port(listeners: Sequence[trio.SocketListener]) -> int:

@@ -14,7 +14,7 @@ import attrs
 from tetrio.sim.candles import INTERVALS
 from tetrio.sim.checks import Params, Refused, check_symbol, illegal
 from tetrio.sim.events import Top
-from tetrio.sim.venue import RAW_REQUESTS, Venue
+from tetrio.sim.venue import Venue
 from tetrio.wire.rules import exchange_info
 
 STATUSES = ("TRADING", "HALT", "BREAK")
@@ -63,8 +63,7 @@ def _exchange_info(venue: Venue, params: Params, *, rest: bool) -> object:
     for name in [symbol] if symbol is not None else symbols or []:
         check_symbol(name, venue.symbol)
     rules = [(venue.rules, venue.engine.filters(venue.symbol))] if status in {None, venue.rules.status} else []
-    limits = [limit for limit in venue.limits if not rest or limit.rate_limit_type != "CONNECTIONS"]
-    return exchange_info(rules, venue.now_ms(), [*limits, RAW_REQUESTS] if rest else limits)
+    return exchange_info(rules, venue.now_ms(), venue.rest_limits if rest else venue.limits)
 
 
 def klines(venue: Venue, params: Params) -> object:

@@ -17,22 +17,21 @@ import attrs
 from tetrio.core.money import decimal
 from tetrio.errors import ConfigError
 from tetrio.sim.audit import Audit
-from tetrio.sim.auth import HmacSecret, Keys
+from tetrio.sim.auth import HmacSecret, KeyRights, Keys
 from tetrio.sim.candles import Candles
 from tetrio.sim.engine import Engine
-from tetrio.sim.limits import OrderCounter, WeightMeter
+from tetrio.sim.limits import PRODUCTION, Addresses, BanRules, OrderCounter, limit_of
 from tetrio.sim.orders import Execution, Rejected, Report, TradePrint, UserEvent
 from tetrio.sim.reports import Reports, Told
 from tetrio.sim.shapes import Shapes
 from tetrio.sim.tape import Market
-from tetrio.wire.rules import PRODUCTION_LIMITS, RateLimit
+from tetrio.wire.rules import RateLimit
 from tetrio.wire.sign import Verifier
 
 ACCOUNT = "main"
 UID = 100000001
 HISTORY = 1500  # 1m candles from before the market that klines can tell
 RECENT_TRADES = 1000
-RAW_REQUESTS = RateLimit(rate_limit_type="RAW_REQUESTS", interval="MINUTE", interval_num=5, limit=300000)
 
 Listener = Callable[[str, Sequence[Told]], None]
 """Hears (account, events)."""
@@ -107,18 +106,28 @@ class Venue:
         fills: str = "queue",
         maker: Decimal = Decimal(0),
         taker: Decimal = Decimal(0),
-        limits: Sequence[RateLimit] = PRODUCTION_LIMITS,
+        rights: Mapping[str, KeyRights] | None = None,
+        limits: Sequence[RateLimit] = PRODUCTION,
+        bans: BanRules | None = None,
         audit: TextIO | None = None,
     ) -> None:
         """Open for business; the funds are deposited. ConfigError when they cannot be.
 
         now_ns   the service clock
-        limits   of the WebSocket API, as exchangeInfo tells them
+        rights   by API key; the default for a key that is not in it
+        limits   kept and told; a kind that is not among them is as in production
+        bans     when an address is shut out
         """
         self.market, self.rules, self.symbol = market, market.rules, market.symbol
         self._now_ns = now_ns
-        self.limits = tuple(limits)
-        self.keys = Keys(keys)
+        self.limits = tuple(limit for limit in limits if limit.rate_limit_type != "RAW_REQUESTS")
+        """As exchangeInfo tells them on the WebSocket API."""
+        self.rest_limits = (
+            *(limit for limit in self.limits if limit.rate_limit_type != "CONNECTIONS"),
+            limit_of(limits, "RAW_REQUESTS"),
+        )
+        """And on REST."""
+        self.keys = Keys(keys, rights)
         self.clock = MarketClock(market.first_ns)
         self.engine = Engine(
             [market.rules], fills=fills, maker=maker, taker=taker, first_trade_id=market.first_trade_id
@@ -126,7 +135,7 @@ class Venue:
         self.shapes = Shapes(market.rules, self.engine)
         self.reports = Reports(market.rules, self.shapes.texts)
         self.candles = Candles(market.history("1m", HISTORY))
-        self.weights = WeightMeter(self.limits)
+        self.addresses = Addresses(limits, bans)
         self.orders = OrderCounter(self.limits)
         self.recent: collections.deque[RecentTrade] = collections.deque(maxlen=RECENT_TRADES)
         self.updated_ms = self.now_ms()
@@ -136,6 +145,7 @@ class Venue:
         self.closed = False
         """Nothing new is accepted any more."""
         self._listeners: list[Listener] = []
+        self._postponed: collections.deque[tuple[Sequence[UserEvent], Sequence[TradePrint]]] = collections.deque()
         self._connections = 0
         self.engine.open_account(ACCOUNT)
         for asset, amount in funds.items():
@@ -201,6 +211,20 @@ class Venue:
 
     def tell(self, events: Sequence[UserEvent], prints: Sequence[TradePrint] = ()) -> None:
         """Tell clients, in order, and then the public."""
+        self.settle()
+        self._tell(events, prints)
+
+    def postpone(self, events: Sequence[UserEvent], prints: Sequence[TradePrint] = ()) -> None:
+        """Tell these with `settle`: after a reply whose sending takes time, and in any case before later ones."""
+        if events or prints:
+            self._postponed.append((events, prints))
+
+    def settle(self) -> None:
+        """Tell what was postponed."""
+        while self._postponed:
+            self._tell(*self._postponed.popleft())
+
+    def _tell(self, events: Sequence[UserEvent], prints: Sequence[TradePrint]) -> None:
         if events:
             told = [self.reports.told(event) for event in events]
             for listener in tuple(self._listeners):

@@ -1,7 +1,7 @@
 """The WebSocket API: one request a text frame, one reply a text frame, user-data events in between.
 
 `ApiLine` is one client's connection: its session, its subscriptions, its share of the limits. It decodes, finds the
-method (`queries`, `trading`, and the session methods here), and answers; the reply goes out first, then what the
+method (`methods`, and those of the session here), and answers; the reply goes out first, then what the
 request has caused, to every connection concerned. Nothing here waits.
 """
 
@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 import attrs
 import msgspec
 
-from tetrio.sim import queries, trading
-from tetrio.sim.auth import Session, rejected_key
+from tetrio.sim import methods
+from tetrio.sim.auth import Session, check_late, rejected_key
+from tetrio.sim.call import Call
 from tetrio.sim.checks import Params, Refused
+from tetrio.sim.methods import Endpoint
 from tetrio.sim.orders import Rejected
 from tetrio.sim.reports import Told
 from tetrio.sim.shapes import in_micros, klines_in_micros
-from tetrio.sim.trading import Call
 from tetrio.sim.venue import ACCOUNT, Venue
 from tetrio.wire.frames import text_frame
 from tetrio.wire.request import BadRequest, Request, decode_request, encode_error, encode_reply
@@ -28,8 +29,9 @@ from tetrio.wire.user import EventStreamTerminated, encode_event
 
 log = logging.getLogger(__name__)
 
-CONNECT_WEIGHT = 2
+SESSION_WEIGHT = 2  # of each method about the session and its subscriptions
 MAX_SUBSCRIPTION_ID = 65535
+POLICY = 1008  # close code of a connection that is shut out
 Push = Callable[[bytes], None]
 
 
@@ -48,19 +50,30 @@ class _Subscription:
 
     by_session: bool
     """Opened by userDataStream.subscribe; ends with the session."""
+    api_key: str
+    """Ends when this is revoked."""
 
 
 class ApiLine:
     """One client's connection to the WebSocket API."""
 
     def __init__(
-        self, venue: Venue, number: int, address: str, *, reply: Push, event: Push, options: LineOptions
+        self,
+        venue: Venue,
+        number: int,
+        address: str,
+        *,
+        reply: Push,
+        event: Push,
+        cut: Callable[[int, str], None],
+        options: LineOptions,
     ) -> None:
-        """`reply` and `event` send whole frames; `number` is the connection's in the record."""
+        """`reply` and `event` send whole frames, `cut` closes; `number` is the connection's in the record."""
         self._venue, self._number, self._options = venue, number, options
-        self._reply, self._event = reply, event
-        self._weight = venue.weights.window(address)
-        self._weight.add(CONNECT_WEIGHT, venue.now_ms())
+        self._reply, self._event, self._cut = reply, event, cut
+        self._answering = self._shut_out = False
+        self._address = venue.addresses.of(address)
+        self._address.opened(number, self._banned)
         self._session = Session()
         self._connected_ms = venue.now_ms()
         self._subscriptions: dict[int, _Subscription] = {}
@@ -70,27 +83,71 @@ class ApiLine:
     def close(self) -> None:
         """The connection has ended."""
         self._venue.unlisten(self._hear)
+        self._address.closed(self._number)
 
     # -- in and out -------------------------------------------------------------------------------------------------
-    def handle(self, message: str | bytes) -> None:
-        """Answer one message, and let everybody hear what it has caused."""
+    def handle(self, message: str | bytes, arrived_ms: int | None = None) -> None:
+        """Answer one message, and let everybody hear what it has caused.
+
+        arrived_ms   service time when it reached the exchange, where that is not now
+        """
+        self._answering = True
         try:
-            request = _read(message)
-        except BadRequest as bad:
-            self._weight.add(1, self._venue.now_ms())
-            self._send(encode_error(bad.request_id, 400, bad.code, bad.msg, rate_limits=self._rows(None)))
-            return
-        call = _LineCall(self._venue, Params(request.params, request.tokens))
-        self._send(self._answer(request, call))
+            call = self._handle(message, arrived_ms)
+        finally:
+            self._answering = False
         if call.terminated:
             self._event(b"".join(self._frame(number, call.terminated[number]) for number in call.terminated))
         self._venue.tell(call.events, call.prints)
+        if self._shut_out:
+            self._banned()
+
+    def _handle(self, message: str | bytes, arrived_ms: int | None) -> _LineCall:
+        try:
+            request = _read(message)
+        except BadRequest as bad:
+            self._send(self._junk(bad))
+            return _LineCall(self._venue, Params({}))
+        call = _LineCall(self._venue, Params(request.params, request.tokens), arrived_ms=arrived_ms)
+        session = self._session
+        if session.api_key is not None and not self._venue.keys.known(session.api_key):
+            self._send(self._revoked(call))
+        else:
+            self._send(self._answer(request, call))
+        return call
+
+    def _junk(self, bad: BadRequest) -> str:
+        """The answer to what is no request."""
+        try:
+            self._address.spend(1, self._venue.now_ms())
+        except Refused as refused:
+            error = (refused.status, refused.code, refused.msg, refused.data)
+            return encode_error(bad.request_id, *error, rate_limits=self._rows(None))
+        return encode_error(bad.request_id, 400, bad.code, bad.msg, rate_limits=self._rows(None))
+
+    def _revoked(self, call: _LineCall) -> str:
+        """The answer to whatever comes next on a session whose key is none any more: nobody's, and its end."""
+        self._log_out(call)
+        refused = rejected_key()
+        return encode_error(None, refused.status, refused.code, refused.msg)
+
+    def _banned(self) -> None:
+        """The address is shut out: close, after the reply that says so."""
+        self._shut_out = True
+        if not self._answering:
+            self._cut(POLICY, "IP banned")
 
     def _send(self, text: str) -> None:
         self._reply(text_frame(text.encode()))
 
     def _hear(self, account: str, events: Sequence[Told]) -> None:
-        if self._subscriptions and account == ACCOUNT:
+        if not self._subscriptions or account != ACCOUNT:
+            return
+        for number, each in tuple(self._subscriptions.items()):
+            if not self._venue.keys.known(each.api_key):
+                del self._subscriptions[number]
+                self._event(self._frame(number, EventStreamTerminated(self._venue.now_ms())))
+        if self._subscriptions:
             self._event(b"".join(self._frame(number, event) for event in events for number in self._subscriptions))
 
     def _frame(self, number: int, event: Told | EventStreamTerminated) -> bytes:
@@ -102,14 +159,14 @@ class ApiLine:
     # -- one request ------------------------------------------------------------------------------------------------
     def _answer(self, request: Request, call: _LineCall) -> str:
         method = request.method
-        told = trading.METHODS.get(method)
+        found = methods.ENDPOINTS.get(method)
         params = call.params
         show = self._options.return_rate_limits
         status, code, msg = 400, 0, ""
         data: object = msgspec.UNSET
         try:
             show = params.flag("returnRateLimits", default=show)
-            result = self._run(method, call)
+            result = self._run(method, found, call)
         except Refused as refused:
             status, code, msg, data = refused.status, refused.code, refused.msg, refused.data
         except Rejected as rejected:
@@ -117,41 +174,31 @@ class ApiLine:
         except Exception:
             log.exception("the request %s failed by our fault", method if len(method) < 40 else "of an odd name")
             status, code, msg = 500, -1000, "An unknown error occurred while processing the request."
-        rows = self._rows(told) if show else None
+        rows = self._rows(found) if show else None
         if code:
             return encode_error(request.id, status, code, msg, self._timed(method, data), rows)
         return encode_reply(request.id, self._timed(method, result), rows)
 
-    def _run(self, method: str, call: _LineCall) -> object:
+    def _run(self, method: str, found: Endpoint | None, call: _LineCall) -> object:
         """The result; Refused or Rejected."""
-        query, told, own = queries.WEBSOCKET.get(method), trading.METHODS.get(method), _SESSION.get(method)
-        now_ms = self._venue.now_ms()
-        if query is not None:
-            self._spend(query.weight(call.params), now_ms)
-            return query.run(self._venue, call.params)
-        if told is not None:
-            weight = told.weight(call.params)
-            self._spend(weight, now_ms)
-            self._venue.keys.authorize(call.params, self._session, now_ms)
-            result = told.run(call)
-            if told.free or call.free:
-                self._weight.add(-weight, now_ms)
-            return result
+        if found is not None:
+            return methods.perform(
+                found,
+                call,
+                self._address,
+                lambda seen_ms: self._venue.keys.authorize(call.params, self._session, seen_ms),
+                call.arrived_ms,
+            )
+        own = _SESSION.get(method)
+        self._address.spend(1 if own is None else SESSION_WEIGHT, self._venue.now_ms())
         if own is None:
-            self._spend(1, now_ms)
             raise Refused(-1020, "This operation is not supported.")
-        self._spend(2, now_ms)
         return own(self, call)
 
-    def _spend(self, weight: int, now_ms: int) -> None:
-        window = self._weight
-        if window.add(weight, now_ms) > window.limit.limit:
-            raise too_much_weight(window.limit, now_ms, window.rolls_ms(now_ms))
-
-    def _rows(self, told: trading.Method | None) -> list[RateLimit]:
+    def _rows(self, found: Endpoint | None) -> list[RateLimit]:
         now_ms = self._venue.now_ms()
-        orders = self._venue.orders.rows(now_ms) if told is not None and told.orders else []
-        return [*orders, self._weight.row(now_ms)]
+        orders = self._venue.orders.rows(now_ms) if found is not None and found.counts else []
+        return [*orders, self._address.weight.row(now_ms)]
 
     def _timed(self, method: str, body: object) -> object:
         if not self._options.micros or body is msgspec.UNSET:
@@ -163,14 +210,20 @@ class ApiLine:
     # -- the session ------------------------------------------------------------------------------------------------
     def logon(self, call: _LineCall) -> object:
         """session.logon: Ed25519 keys only; a second one replaces the key."""
-        now_ms = self._venue.now_ms()
-        api_key = self._venue.keys.authorize(call.params, None, now_ms)
+        api_key = self._authorize(call)
         call.params.done()
         if not self._venue.keys.may_log_on(api_key):
             raise rejected_key()
-        self._session.api_key, self._session.authorized_ms = api_key, now_ms
+        self._session.api_key, self._session.authorized_ms = api_key, self._venue.now_ms()
         self._venue.logged_on(self._number)
         return self._status()
+
+    def _authorize(self, call: _LineCall) -> str:
+        """The key that signed this request, whatever the session says."""
+        now_ms = self._venue.now_ms()
+        api_key = self._venue.keys.authorize(call.params, None, now_ms if call.arrived_ms is None else call.arrived_ms)
+        check_late(call.params, now_ms)
+        return api_key
 
     def status(self, call: _LineCall) -> object:
         """session.status."""
@@ -180,9 +233,12 @@ class ApiLine:
     def logout(self, call: _LineCall) -> object:
         """session.logout: ends what was subscribed by the session."""
         call.params.done()
+        self._log_out(call)
+        return self._status()
+
+    def _log_out(self, call: _LineCall) -> None:
         self._session.api_key = self._session.authorized_ms = None
         self._end(call, [number for number, each in self._subscriptions.items() if each.by_session])
-        return self._status()
 
     def _status(self) -> dict[str, object]:
         return {
@@ -200,22 +256,22 @@ class ApiLine:
         call.params.done()
         if self._session.api_key is None:
             raise rejected_key()
-        return self._subscribe(by_session=True)
+        return self._subscribe(_Subscription(by_session=True, api_key=self._session.api_key))
 
     def subscribe_signature(self, call: _LineCall) -> object:
         """userDataStream.subscribe.signature: any kind of key, no session."""
-        self._venue.keys.authorize(call.params, None, self._venue.now_ms())
+        api_key = self._authorize(call)
         call.params.done()
-        return self._subscribe(by_session=False)
+        return self._subscribe(_Subscription(by_session=False, api_key=api_key))
 
-    def _subscribe(self, *, by_session: bool) -> object:
+    def _subscribe(self, subscription: _Subscription) -> object:
         if self._subscriptions:  # there is one account, and an account has one subscription on a connection
             raise Refused(-2035, "User Data Stream subscription already active.")
         number = self._next_subscription
         if number > MAX_SUBSCRIPTION_ID:
             raise Refused(-2042, "Maximum subscription ID reached for this connection.")
         self._next_subscription += 1
-        self._subscriptions[number] = _Subscription(by_session)
+        self._subscriptions[number] = subscription
         return {"subscriptionId": number}
 
     def unsubscribe(self, call: _LineCall) -> object:
@@ -244,6 +300,8 @@ class _LineCall(Call):
 
     terminated: dict[int, EventStreamTerminated] = attrs.field(factory=dict)
     """Subscriptions that it has ended."""
+    arrived_ms: int | None = None
+    """Service time when it reached the exchange, where that was before its handling."""
 
 
 _SESSION: dict[str, Callable[[ApiLine, _LineCall], object]] = {
@@ -256,19 +314,9 @@ _SESSION: dict[str, Callable[[ApiLine, _LineCall], object]] = {
     "userDataStream.unsubscribe": ApiLine.unsubscribe,
 }
 
-METHODS = frozenset(queries.WEBSOCKET) | frozenset(trading.METHODS) | frozenset(_SESSION)
+
+METHODS = frozenset(methods.ENDPOINTS) | frozenset(_SESSION)
 """Every method that is served."""
-
-
-def too_much_weight(limit: RateLimit, now_ms: int, rolls_ms: int) -> Refused:
-    """The address has used up its request weight for this window."""
-    return Refused(
-        -1003,
-        f"Too much request weight used; current limit is {limit.limit} request weight per {limit.interval_num} "
-        f"{limit.interval}. Please use WebSocket Streams for live updates to avoid polling the API.",
-        status=429,
-        data={"serverTime": now_ms, "retryAfter": rolls_ms},
-    )
 
 
 def _read(message: str | bytes) -> Request:
