@@ -287,7 +287,7 @@ class Candles:
     def window(self, start_ms: int) -> tuple[Candle | None, int]:
         """(one candle of all trades since the minute that holds `start_ms`, close of the last trade before it).
 
-        None without such trades, 0 where none before it is known. Its open time is that of its first minute with trades.
+        None without such trades, 0 where none before it is known. It opens with its first minute that has trades.
         """
         series = self._series["1m"]
         opened = open_of("1m", start_ms)

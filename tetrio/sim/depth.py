@@ -1,4 +1,4 @@
-"""The public book: levels per side in one space of update ids, as depth snapshots, depth streams and bookTicker tell it.
+"""The public book: levels per side in one space of update ids, as snapshots, depth streams and bookTicker tell it.
 
 Whoever keeps a local book by Binance's procedure (buffer the differences, fetch a snapshot, drop what it holds already,
 apply the rest) has at every id exactly what `snapshot` gives at that id.
@@ -164,7 +164,9 @@ class MadeBook(PublicBook):
                 gone = [
                     each
                     for each in market
-                    if not price or (each > price if buying else each < price) or (not self._differences and each != price)
+                    if not price
+                    or (each > price if buying else each < price)
+                    or (not self._differences and each != price)
                 ]
                 self._display(side, ((each, 0) for each in gone))
             if price and market.get(price) != lots:

@@ -334,10 +334,15 @@ def refusal(rejected: Rejected) -> dict[str, object]:
 
 _TIMES = frozenset(
     {"serverTime", "transactTime", "workingTime", "time", "updateTime", "authorizedSince", "connectedSince"}
-    | {"closeTime", "serverTime", "retryAfter", "E", "T", "O", "W", "D", "t", "u"}
+    | {"openTime", "closeTime", "timestamp", "retryAfter", "E", "T", "O", "C", "W", "D", "t", "u"}
 )
 """Members that hold times, in bodies and events; `t` and `u` are ids in some, see `in_micros`."""
-_IDS = {"executionReport": frozenset("tu"), "trade": frozenset("t"), "depthUpdate": frozenset("u")}
+_IDS = {
+    "executionReport": frozenset("tu"),
+    "trade": frozenset("t"),
+    "blockTrade": frozenset("t"),
+    "depthUpdate": frozenset("u"),
+}
 
 
 def in_micros(body: Any, kind: str = "") -> Any:

@@ -1,7 +1,7 @@
 """Statistics of a window: the last 24 hours, a trading day, any rolling window; as streams and answers tell them.
 
-A window begins on a whole minute, at or before the moment that it is named by. Where nobody has traded in it, its prices
-are the last one known and its amounts nothing. Pure.
+A window begins on a whole minute, at or before the moment that it is named by. Where nobody has traded in it, its
+prices are the last one known and its amounts nothing. Pure.
 """
 
 from __future__ import annotations

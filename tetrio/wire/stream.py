@@ -477,4 +477,9 @@ def array(payloads: Sequence[bytes]) -> bytes:
 
 def combined(name: str, payload: bytes) -> bytes:
     """`{"stream":…,"data":…}` around a payload."""
-    return b'{"stream":%b,"data":%b}' % (_json(name), payload)
+    return combined_head(name) + payload + b"}"
+
+
+def combined_head(name: str) -> bytes:
+    """What stands before the payload, where many of one stream are wrapped; behind it comes a brace."""
+    return b'{"stream":%b,"data":' % _json(name)
