@@ -180,7 +180,7 @@ class Served:
         sent = [("Host", "exchange"), ("Connection", "close"), *(headers or {}).items()]
         await ours.send_all(http.send(h11.Request(method=method, target=target, headers=sent)) or b"")
         await ours.send_all(http.send(h11.EndOfMessage()) or b"")
-        reply: dict[str, Any] = {"body": b""}
+        reply: dict[str, Any] = {"status": 0, "headers": {}, "body": b""}
         with trio.fail_after(60):
             while True:
                 event = http.next_event()

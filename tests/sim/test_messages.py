@@ -125,6 +125,8 @@ def differences(expected: Any, sent: Any, at: str = "$") -> Iterator[str]:
     if type(expected) is not type(sent):
         yield f"{at}: {type(expected).__name__} expected, {sent!r} sent"
     elif isinstance(expected, dict):
+        if list(expected) != list(sent) and expected.keys() == sent.keys():
+            yield f"{at}: in the order {list(expected)} expected, {list(sent)} sent"
         for name in expected.keys() | sent.keys():
             if name not in sent or name not in expected:
                 yield f"{at}.{name}: {'missing' if name in expected else 'not expected'}"
