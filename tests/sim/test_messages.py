@@ -35,7 +35,7 @@ from tetrio.sim.checks import Params
 from tetrio.sim.reference import ArithmeticMean, External, ReferencePrice
 from tetrio.sim.venue import Venue
 from tetrio.wire.request import decode_request
-from tetrio.wire.rules import PRODUCTION_LIMITS, RateLimit
+from tetrio.wire.rules import PRODUCTION_LIMITS, PriceRange, RateLimit
 
 MESSAGES = SHARED / "binance" / "messages"
 
@@ -275,7 +275,8 @@ async def references(venue: Venue, client: Client, same: Compared) -> None:
     same("wsapi.referencePrice.set.response", await client.call("referencePrice", symbol=SYMBOL))
     calculation = await client.call("referencePrice.calculation", symbol=SYMBOL)
     same("wsapi.referencePrice.calculation.external.response", calculation)
-    venue.engine.change_filters(SYMBOL, price_range=price_range)
+    up, down = Decimal("1.05"), Decimal("0.95")
+    venue.engine.change_filters(SYMBOL, price_range=PriceRange(bid_up=up, bid_down=down, ask_up=up, ask_down=down))
     same("wsapi.executionRules.response", await client.call("executionRules", symbol=SYMBOL))
     venue.block_trade(340_500, 9_000_000, False)
     block = await client.call("blockTrades.historical", symbol=SYMBOL, fromId=1, limit=1)

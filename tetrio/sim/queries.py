@@ -109,12 +109,6 @@ def _price_range(bounds: PriceRange) -> dict[str, str]:
     return {"ruleType": "PRICE_RANGE"} | known
 
 
-def execution_rules(venue: Venue, params: Params) -> object:
-    """What bounds the price of a trade beside the filters: nothing, as long as the symbol has no such rule."""
-    found = _named(venue, params)
-    return {"symbolRules": [{"symbol": name, "rules": []} for name in found]}
-
-
 def klines(venue: Venue, params: Params) -> object:
     """Candles, oldest first, the forming one last."""
     params.symbol(venue.symbol)
