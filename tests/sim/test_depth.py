@@ -243,7 +243,7 @@ async def trade_about(client: Client, rng: random.Random) -> None:
 
 @pytest.mark.parametrize("channel", ["depth@100ms", "depth"])
 async def test_a_local_book_of_a_generated_market_equals_the_exchanges(autojump_clock: MockClock, channel: str) -> None:
-    """After 10,000 differences (of 100 ms) with a client that trades meanwhile, and at each id in between that can be compared."""
+    """After 10,000 differences of 100 ms, and each hundred of them, with a client that trades meanwhile."""
     async with exchanged("synthetic") as exchange, trio.open_nursery() as nursery:
         line, asker, trader = await exchange.line(channel), await exchange.client(), await exchange.trader()
         nursery.start_soon(trade_about, trader, random.Random(7))
