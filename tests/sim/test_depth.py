@@ -22,13 +22,14 @@ from tests.sim.served import KEYS, SYMBOL, Client, Line, Served, served
 from tests.sim.served import top as quote
 from tetrio.core.market import Side
 from tetrio.net.clock import AnchoredClock
-from tetrio.sim.depth import Changes, MadeBook, PublicBook
+from tetrio.sim.depth import ASKS, BIDS, Changes, MadeBook, PublicBook, Sides
+from tetrio.sim.engine import Engine
 from tetrio.sim.events import Depth, MarketEvent, Top
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
 from tetrio.sim.tape import open_market
 
 CAPTURES = [SHARED / "data" / "capture" / f"ethusdt_2024080{day}.gz" for day in (8, 9)]
-NOBODY: dict[Side, dict[int, int]] = {Side.BUY: {}, Side.SELL: {}}
+NOBODY: Sides = ({}, {})
 
 
 # -- by itself --------------------------------------------------------------------------------------------------------
@@ -39,14 +40,14 @@ class Mirror:
     """A book that knows of another one's changes only."""
 
     changes: Changes
-    sides: dict[Side, dict[int, int]] = attrs.field(factory=lambda: {Side.BUY: {}, Side.SELL: {}})
+    sides: tuple[dict[int, int], dict[int, int]] = attrs.field(factory=lambda: ({}, {}))
     last_id: int = 0
 
     def apply(self, book: PublicBook) -> None:
         told = self.changes.take(book.last_id)
         assert told.first_id == self.last_id + 1, "no id is left out"
         self.last_id = told.last_id
-        for side, levels in ((Side.BUY, told.bids), (Side.SELL, told.asks)):
+        for side, levels in ((BIDS, told.bids), (ASKS, told.asks)):
             for price, lots in levels:
                 if lots:
                     self.sides[side][price] = lots
@@ -55,7 +56,7 @@ class Mirror:
 
     def equals(self, book: PublicBook) -> bool:
         _, bids, asks = book.snapshot(5000)
-        return self.sides == {Side.BUY: dict(bids), Side.SELL: dict(asks)}
+        return self.sides == (dict(bids), dict(asks))
 
 
 def levels(side: str) -> st.SearchStrategy[dict[int, int]]:
@@ -63,9 +64,7 @@ def levels(side: str) -> st.SearchStrategy[dict[int, int]]:
     return st.dictionaries(prices, st.integers(0, 3), max_size=4)
 
 
-clients = st.fixed_dictionaries(
-    {side: st.dictionaries(st.integers(90, 110), st.integers(1, 5), max_size=3) for side in (Side.BUY, Side.SELL)}
-)
+clients = st.tuples(*[st.dictionaries(st.integers(90, 110), st.integers(1, 5), max_size=3)] * 2)
 moves = st.tuples(
     levels("bids"), levels("asks"), st.integers(95, 100), st.integers(101, 105), st.integers(1, 3), clients, clients
 )
@@ -81,8 +80,8 @@ def test_a_made_book_is_the_sum_of_its_changes_and_is_never_crossed_or_empty(ste
             beyond = [(price, size) for price, size in asks.items() if price > ask]
             book.on_depth(Depth(1, 1, 0, [*within, (bid, lots)], [*beyond, (ask, lots)]))
         book.on_top(Top(bid, lots, ask, lots, 1))
-        resting = {Side.BUY: {p: n for p, n in own[Side.BUY].items() if p <= min(own[Side.SELL], default=999) - 1}}
-        book.settle(resting | {Side.SELL: own[Side.SELL]}, taken)
+        rest_bids = {price: size for price, size in own[BIDS].items() if price < min(own[ASKS], default=999)}
+        book.settle((rest_bids, own[ASKS]), taken)
         mirror.apply(book)
         assert mirror.equals(book)
         best_bid, bid_lots, best_ask, ask_lots = book.quote
@@ -91,6 +90,15 @@ def test_a_made_book_is_the_sum_of_its_changes_and_is_never_crossed_or_empty(ste
         assert (shown.bids[0], shown.asks[0]) == ((best_bid, bid_lots), (best_ask, ask_lots))
     book.settle(NOBODY, NOBODY)
     assert book.quote[:1] + book.quote[2:3] == (steps[-1][2], steps[-1][3])
+
+
+def in_pairs(engine: Engine) -> tuple[Sides, Sides]:
+    """What clients rest, and what they took."""
+    buy, sell = Side.BUY, Side.SELL
+    return (
+        (engine.resting_levels(SYMBOL, buy), engine.resting_levels(SYMBOL, sell)),
+        (engine.taken_levels(SYMBOL, buy), engine.taken_levels(SYMBOL, sell)),
+    )
 
 
 def test_clients_orders_stand_in_a_made_book_and_what_they_took_is_gone() -> None:
@@ -103,11 +111,7 @@ def test_clients_orders_stand_in_a_made_book_and_what_they_took_is_gone() -> Non
         settle()
 
     def settle() -> None:
-        engine = pit.engine
-        book.settle(
-            {side: engine.resting_levels(SYMBOL, side) for side in Side},
-            {side: engine.taken_levels(SYMBOL, side) for side in Side},
-        )
+        book.settle(*in_pairs(pit.engine))
 
     market(depth(bids=[(340_000, 20_000), (339_990, 5)], asks=[(340_010, 30_000), (340_030, 7)]))
     market(top(340_000, 20_000, 340_010, 30_000))
@@ -135,7 +139,7 @@ def test_a_side_that_clients_have_taken_whole_shows_its_best_once_more() -> None
     pit, book = Pit(top(340_000, 20_000, 340_010, 300)), MadeBook()
     book.on_top(top(340_000, 20_000, 340_010, 300))
     pit.place(Side.BUY, 300, None, "MARKET")
-    book.settle(NOBODY, {side: pit.engine.taken_levels(SYMBOL, side) for side in Side})
+    book.settle(*in_pairs(pit.engine))
     assert book.quote == (340_000, 20_000, 340_010, 300)
 
 
@@ -143,7 +147,7 @@ def test_a_recorded_book_without_differences_is_the_best_prices_under_their_own_
     book = PublicBook(differences=False)
     assert book.snapshot(5) == (0, [], [])
     book.on_top(Top(100, 5, 101, 6, 70))
-    mirror = Mirror(book.follow(), {Side.BUY: {100: 5}, Side.SELL: {101: 6}}, 70)
+    mirror = Mirror(book.follow(), ({100: 5}, {101: 6}), 70)
     book.on_top(Top(99, 4, 101, 6, 75))
     book.on_top(Top(100, 1, 101, 6, 74))  # older
     assert book.snapshot(5) == (75, [(99, 4)], [(101, 6)])

@@ -14,19 +14,21 @@ a side that clients have taken whole shows the market's best once more. Pure; wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from tetrio.core.market import Side
 from tetrio.sim.events import Depth, Top
 
 Levels = list[tuple[int, int]]
 """(price ticks, lots)"""
 Quote = tuple[int, int, int, int]
 """Best bid, its lots, best ask, its lots; 0 where a side is empty."""
-BySide = Mapping[Side, Mapping[int, int]]
-"""Price -> lots, by side."""
-_NONE: Mapping[int, int] = {}
+Sides = tuple[Mapping[int, int], Mapping[int, int]]
+"""Bids and asks: price -> lots."""
+_Book = tuple[dict[int, int], dict[int, int]]
+_NOTHING: Sides = ({}, {})
+BIDS, ASKS = 0, 1
+"""Places of the sides in a pair: an enum's hash would be most of the cost of a level that changes."""
 
 
 class Snapshot(NamedTuple):
@@ -49,22 +51,21 @@ class Difference(NamedTuple):
 class Changes:
     """What has changed since it was last taken: the content of one depth stream."""
 
-    __slots__ = ("_since_id", "of")
+    __slots__ = ("_since_id", "sides")
 
     def __init__(self, since_id: int) -> None:
         self._since_id = since_id
-        self.of: dict[Side, dict[int, int]] = {Side.BUY: {}, Side.SELL: {}}
-        """Price -> lots, by side."""
+        self.sides: _Book = ({}, {})
 
     def __bool__(self) -> bool:
-        return bool(self.of[Side.BUY] or self.of[Side.SELL])
+        return bool(self.sides[BIDS] or self.sides[ASKS])
 
     def take(self, last_id: int) -> Difference:
         """All of it, up to the book's `last_id`; the next one goes on from there."""
-        bids, asks = self.of[Side.BUY], self.of[Side.SELL]
-        self.of = {Side.BUY: {}, Side.SELL: {}}
+        bids, asks = self.sides
+        self.sides = ({}, {})
         first_id, self._since_id = self._since_id + 1, last_id
-        return Difference(first_id, last_id, _sorted(bids, Side.BUY), _sorted(asks, Side.SELL))
+        return Difference(first_id, last_id, _sorted(bids, BIDS), _sorted(asks, ASKS))
 
 
 class PublicBook:
@@ -75,18 +76,16 @@ class PublicBook:
         self.last_id = 0
         """Of the last update that it holds; 0 before the first."""
         self._differences = differences
-        self._shown: dict[Side, dict[int, int]] = {Side.BUY: {}, Side.SELL: {}}
+        self._shown: _Book = ({}, {})
         self._followers: list[Changes] = []
 
     def on_top(self, top: Top) -> None:
         """New best prices: all there is, where no differences come."""
         if self._differences or top.update_id <= self.last_id:
             return
-        for side, price, lots in ((Side.BUY, top.bid, top.bid_qty), (Side.SELL, top.ask, top.ask_qty)):
-            for gone in [each for each in self._shown[side] if each != price]:
-                self._show(side, gone, 0)
-            if price:
-                self._show(side, price, lots)
+        for side, price, lots in ((BIDS, top.bid, top.bid_qty), (ASKS, top.ask, top.ask_qty)):
+            gone = [(each, 0) for each in self._shown[side] if each != price]
+            self._show(side, [*gone, (price, lots)] if price else gone)
         self.last_id = top.update_id
 
     def on_depth(self, depth: Depth) -> None:
@@ -96,21 +95,20 @@ class PublicBook:
             self._differences = True
         if depth.last_id <= self.last_id:
             return
-        for side, changes in ((Side.BUY, depth.bids), (Side.SELL, depth.asks)):
-            for price, lots in changes:
-                self._show(side, price, lots)
+        self._show(BIDS, depth.bids)
+        self._show(ASKS, depth.asks)
         self.last_id = depth.last_id
 
     def forget(self) -> None:
         """Updates were missed: what is known is worth nothing."""
         self._differences = False
-        self._shown = {Side.BUY: {}, Side.SELL: {}}
+        self._shown = ({}, {})
         self.last_id = 0
 
     def snapshot(self, limit: int) -> Snapshot:
         """The best `limit` levels of each side."""
-        bids, asks = (_sorted(self._shown[side], side)[:limit] for side in (Side.BUY, Side.SELL))
-        return Snapshot(self.last_id, bids, asks)
+        bids, asks = self._shown
+        return Snapshot(self.last_id, _sorted(bids, BIDS)[:limit], _sorted(asks, ASKS)[:limit])
 
     def follow(self) -> Changes:
         """Gather from now on what changes, until `unfollow`."""
@@ -122,18 +120,20 @@ class PublicBook:
         """No more."""
         self._followers = [each for each in self._followers if each is not changes]
 
-    def _show(self, side: Side, price: int, lots: int) -> bool:
-        """The level holds `lots` from now on; whether that is a change."""
-        levels = self._shown[side]
-        if levels.get(price, 0) == lots:
-            return False
-        if lots:
-            levels[price] = lots
-        else:
-            del levels[price]
-        for changes in self._followers:
-            changes.of[side][price] = lots
-        return True
+    def _show(self, side: int, changes: Iterable[tuple[int, int]]) -> int:
+        """These levels hold so much from now on; how many of them have changed by it."""
+        levels, told = self._shown[side], [changes.sides[side] for changes in self._followers]
+        count = 0
+        for price, lots in changes:
+            if levels.get(price, 0) != lots:
+                count += 1
+                if lots:
+                    levels[price] = lots
+                else:
+                    del levels[price]
+                for each in told:
+                    each[price] = lots
+        return count
 
 
 class MadeBook(PublicBook):
@@ -141,11 +141,10 @@ class MadeBook(PublicBook):
 
     def __init__(self) -> None:
         super().__init__(differences=False)
-        self._market: dict[Side, dict[int, int]] = {Side.BUY: {}, Side.SELL: {}}
-        self._best = {Side.BUY: 0, Side.SELL: 0}
-        self._own: BySide = {Side.BUY: _NONE, Side.SELL: _NONE}
-        self._taken: BySide = self._own
-        self._touched: dict[Side, set[int]] = {Side.BUY: set(), Side.SELL: set()}  # levels that clients have to do with
+        self._market: _Book = ({}, {})
+        self._best = [0, 0]
+        self._own = self._taken = _NOTHING
+        self._touched: tuple[set[int], set[int]] = (set(), set())  # levels that clients have to do with
         self._quote: Quote = (0, 0, 0, 0)
 
     @property
@@ -156,47 +155,49 @@ class MadeBook(PublicBook):
     def on_top(self, top: Top) -> None:
         """New best prices: what is better is gone, and where no differences come, so is what was best before."""
         self.last_id = self.last_id + 1 if self.last_id else top.update_id
-        for side, price, lots in ((Side.BUY, top.bid, top.bid_qty), (Side.SELL, top.ask, top.ask_qty)):
-            market = self._market[side]
-            if price != self._best[side]:
-                self._best[side] = price
-                buying = side is Side.BUY
-                gone = [
-                    each
-                    for each in market
-                    if not price
-                    or (each > price if buying else each < price)
-                    or (not self._differences and each != price)
-                ]
-                self._display(side, ((each, 0) for each in gone))
-            if price and market.get(price) != lots:
-                self._display(side, ((price, lots),))
+        if top.bid != self._best[BIDS] or self._market[BIDS].get(top.bid) != top.bid_qty:
+            self._move(BIDS, top.bid, top.bid_qty)
+        if top.ask != self._best[ASKS] or self._market[ASKS].get(top.ask) != top.ask_qty:
+            self._move(ASKS, top.ask, top.ask_qty)
 
     def on_depth(self, depth: Depth) -> None:
         """What the market displays behind its best prices, which a Top is to follow."""
         self._differences = True
         self.last_id = self.last_id or depth.last_id
-        self._display(Side.BUY, depth.bids)
-        self._display(Side.SELL, depth.asks)
+        self._display(BIDS, depth.bids)
+        self._display(ASKS, depth.asks)
 
-    def settle(self, own: BySide, taken: BySide) -> None:
-        """After any change: what clients' orders rest, and what clients took of the market, lots by price and side."""
+    def settle(self, own: Sides, taken: Sides) -> None:
+        """After any change: what clients' orders rest, and what clients took of the market."""
+        bids, asks = self._shown
         touched = self._touched
-        if any(own.values()) or any(taken.values()) or any(touched.values()):
+        if touched[BIDS] or touched[ASKS] or own[BIDS] or own[ASKS] or taken[BIDS] or taken[ASKS]:
             self._own, self._taken = own, taken
-            self._touched = {side: {*own[side], *taken[side]} for side in Side}
-            best = {side: self._market_best(side) for side in Side}
-            for side in Side:
-                for price in sorted(touched[side] | self._touched[side]):
-                    self._update(side, price, self._visible(side, price, best))
-            bids, asks = self._shown[Side.BUY], self._shown[Side.SELL]
+            self._touched = ({*own[BIDS], *taken[BIDS]}, {*own[ASKS], *taken[ASKS]})
+            best = (self._market_best(BIDS), self._market_best(ASKS))
+            for side in (BIDS, ASKS):
+                prices = touched[side] | self._touched[side]
+                self.last_id += self._show(side, [(price, self._visible(side, price, best)) for price in prices])
             bid, ask = max(bids, default=0), min(asks, default=0)
         else:
-            bids, asks = self._shown[Side.BUY], self._shown[Side.SELL]
-            bid, ask = self._best[Side.BUY], self._best[Side.SELL]
+            bid, ask = self._best
         self._quote = (bid, bids.get(bid, 0), ask, asks.get(ask, 0))
 
-    def _display(self, side: Side, changes: Iterable[tuple[int, int]]) -> None:
+    def _move(self, side: int, price: int, lots: int) -> None:
+        """The market's best price of one side is another, or holds another quantity."""
+        changes = [(price, lots)] if price else []
+        if price != self._best[side]:
+            self._best[side] = price
+            market = self._market[side]
+            if not price or not self._differences:
+                changes += [(each, 0) for each in market if each != price]
+            elif side == BIDS:
+                changes += [(each, 0) for each in market if each > price]
+            else:
+                changes += [(each, 0) for each in market if each < price]
+        self._display(side, changes)
+
+    def _display(self, side: int, changes: Sequence[tuple[int, int]]) -> None:
         """The market's own levels; those that clients have to do with are shown by `settle`."""
         market, touched = self._market[side], self._touched[side]
         for price, lots in changes:
@@ -204,30 +205,28 @@ class MadeBook(PublicBook):
                 market[price] = lots
             else:
                 market.pop(price, None)
-            if price not in touched:
-                self._update(side, price, lots)
+        self.last_id += self._show(
+            side, [change for change in changes if change[0] not in touched] if touched else changes
+        )
 
-    def _update(self, side: Side, price: int, lots: int) -> None:
-        self.last_id += self._show(side, price, lots)
-
-    def _market_best(self, side: Side) -> int:
+    def _market_best(self, side: int) -> int:
         """The best level of which clients left something, else the market's best; 0 when it shows none."""
         market, taken = self._market[side], self._taken[side]
-        left = [price for price, lots in market.items() if lots > taken.get(price, 0)] if taken else list(market)
-        best = max if side is Side.BUY else min
-        return best(left or list(market), default=0)
+        left = [price for price, lots in market.items() if lots > taken.get(price, 0)] if taken else market
+        best = max if side == BIDS else min
+        return best(left or market, default=0)
 
-    def _visible(self, side: Side, price: int, best: Mapping[Side, int]) -> int:
+    def _visible(self, side: int, price: int, best: tuple[int, int]) -> int:
         displayed = self._market[side].get(price, 0)
         lots = max(0, displayed - self._taken[side].get(price, 0))
         if not lots and price == best[side]:
             lots = displayed
-        other = best[side.other]
-        if not other or (price < other if side is Side.BUY else price > other):
+        other = best[1 - side]
+        if not other or (price < other if side == BIDS else price > other):
             lots += self._own[side].get(price, 0)
         return lots
 
 
-def _sorted(levels: Mapping[int, int], side: Side) -> Levels:
+def _sorted(levels: Mapping[int, int], side: int) -> Levels:
     """Best prices first."""
-    return sorted(levels.items(), reverse=side is Side.BUY)
+    return sorted(levels.items(), reverse=side == BIDS)

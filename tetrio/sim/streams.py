@@ -197,17 +197,15 @@ class Publisher:
             self._recorded_agg(event, trade_id)
         elif isinstance(event, Depth):
             self._book.on_depth(event)
-            if isinstance(self._book, MadeBook):
-                self._settle(self._book)
-            else:
+            if event.raw:
                 self._hub.publish(event.stream, event.raw, event.combined)
 
     def _settle(self, book: MadeBook) -> None:
         """Put clients' orders as they are now into a generated market's book."""
         engine, symbol = self._venue.engine, self._symbol
         book.settle(
-            {side: engine.resting_levels(symbol, side) for side in Side},
-            {side: engine.taken_levels(symbol, side) for side in Side},
+            (engine.resting_levels(symbol, Side.BUY), engine.resting_levels(symbol, Side.SELL)),
+            (engine.taken_levels(symbol, Side.BUY), engine.taken_levels(symbol, Side.SELL)),
         )
 
     def _tell_quote(self, book: MadeBook) -> None:

@@ -115,10 +115,10 @@ class _Path:
 class _Ladder:
     """One side of the book: its best price and what stands behind it."""
 
-    STEP = 8
+    STEP = 40
     """Ticks from one of the rounder prices to the next."""
-    LEAST, KEPT, MOST = 50, 75, 100
-    """Levels: fewer are filled up at the far end; of more, the farthest are dropped down to `KEPT`."""
+    LEAST, KEPT, MOST = 55, 75, 100
+    """Levels: of fewer, or of more, the far end is filled up or cut to `KEPT`."""
     LIVELY = 30
     """How many of the rounder prices behind the best one change by themselves."""
 
@@ -170,7 +170,7 @@ class _Ladder:
         levels, sign = self._levels, self._sign
         far = max(self._far, self._best) if sign > 0 else min(self._far or self._best, self._best)
         price = self._rounder(far)
-        while len(levels) < self.LEAST and price > 0:
+        while len(levels) < self.KEPT and price > 0:
             levels[price] = lots = self._size()
             changes.append((price, lots))
             far, price = price, price + sign * self.STEP
@@ -238,7 +238,7 @@ class Synthetic:
             waited_ms = max(1, round(rng.expovariate(_EVENTS_PER_S) * 1000))
             now_ms += waited_ms
             middle = self.first_price_ticks * math.exp(self._path.step(waited_ms / 1000))
-            spread = rng.choices((1, 2, 3, 5), (70, 18, 8, 4))[0]
+            spread = rng.choices((1, 2, 3, 5), cum_weights=(70, 88, 96, 100))[0]
             bid = max(1, math.floor(middle - spread / 2))
             yield self._batch(now_ms, self._happen(bid, bid + spread, now_ms))
 
