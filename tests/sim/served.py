@@ -187,7 +187,7 @@ class Served:
         if body:
             await ours.send_all(http.send(h11.Data(data=body)) or b"")
         await ours.send_all(http.send(h11.EndOfMessage()) or b"")
-        reply: dict[str, Any] = {"body": b""}
+        reply: dict[str, Any] = {"status": 0, "headers": {}, "body": b""}
         with trio.fail_after(60):
             while True:
                 event = http.next_event()

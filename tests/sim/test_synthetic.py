@@ -6,7 +6,7 @@ import pytest
 
 from tetrio.errors import MarketError
 from tetrio.sim.candles import Candle
-from tetrio.sim.events import Batch, PublicTrade, Top
+from tetrio.sim.events import Batch, Depth, PublicTrade, Top
 from tetrio.sim.synthetic import DEFAULT_START_NS, HISTORY_KLINES
 from tetrio.sim.tape import Market, open_market
 
@@ -65,6 +65,8 @@ def test_trades_take_what_was_displayed_before_them() -> None:
                 assert event.bid_qty > 0 and event.ask_qty > 0
                 bid, bid_qty, ask, ask_qty = event.bid, event.bid_qty, event.ask, event.ask_qty
                 continue
+            if isinstance(event, Depth):
+                continue
             assert isinstance(event, PublicTrade)
             trade_ids.append(event.trade_id)
             sides.add(event.buyer_is_maker)
@@ -75,6 +77,28 @@ def test_trades_take_what_was_displayed_before_them() -> None:
                 assert event.qty <= ask_qty
     assert trade_ids == list(range(1, len(trade_ids) + 1))
     assert sides == {True, False}
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_behind_the_best_prices_stands_a_book_that_changes(seed: int) -> None:
+    """Differences give it whole: its best levels are the best prices that follow, with what is displayed there."""
+    sides: tuple[dict[int, int], dict[int, int]] = ({}, {})
+    seen: set[tuple[int, int]] = set()
+    for batch in seconds(open_market("synthetic", seed=seed), 600):
+        for event in batch.events:
+            if isinstance(event, Depth):
+                for levels, changes in zip(sides, (event.bids, event.asks), strict=True):
+                    levels.update(changes)
+                    for price in [price for price, lots in levels.items() if not lots]:
+                        del levels[price]
+            elif isinstance(event, Top):
+                bids, asks = sides
+                assert (max(bids), bids[max(bids)]) == (event.bid, event.bid_qty)
+                assert (min(asks), asks[min(asks)]) == (event.ask, event.ask_qty)
+                seen.add((len(bids), len(asks)))
+    assert min(min(lengths) for lengths in seen) >= 45
+    assert max(max(lengths) for lengths in seen) <= 105
+    assert len(seen) > 50
 
 
 @pytest.mark.parametrize("seed", range(1, 11))
@@ -104,7 +128,7 @@ def test_a_day_of_minutes_leads_up_to_the_start() -> None:
         assert candle is before or (candle.open_ms == before.close_ms + 1 and candle.open == before.close)
         assert 0 < candle.low <= min(candle.open, candle.close) <= max(candle.open, candle.close) <= candle.high
         assert 0 < candle.taker_volume < candle.volume
-    first = next(market.batches()).events[0]
+    first = next(market.batches()).events[-1]
     assert isinstance(first, Top) and first.bid == past[-1].close
 
 

@@ -19,7 +19,7 @@ Several resting orders share a quantity by price, then time. Not here: money, id
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from tetrio.core.market import Side
 from tetrio.sim.events import Depth, Top
@@ -129,6 +129,10 @@ class Displayed:
         """A client took `lots` displayed at `price` on that side of the book."""
         taken = self._taken[side]
         taken[price] = taken.get(price, 0) + lots
+
+    def taken(self, side: Side) -> Mapping[int, int]:
+        """Price -> lots that clients took there and the market has not renewed."""
+        return self._taken[side]
 
     def _forget_far(self, side: Side) -> None:
         levels = self._levels[side]

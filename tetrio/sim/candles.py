@@ -1,10 +1,14 @@
-"""Klines from trades: every interval of Binance's, aligned to UTC, in integers.
+"""Klines from trades: every interval of Binance's, aligned to UTC or another zone's days, in integers; rolling windows.
 
 A second's trades are gathered once and handed on to all intervals when the second is over. Only candles that hold
 trades are stored (the last `keep` of each interval); the empty ones between them are made when asked for: no volume,
 all four prices the last close, first and last trade id -1. So `kline_1s` beats steadily whether anyone trades or not.
 Until the first trade the best bid stands in for the price. A trade whose time lies before the second being gathered
 (recorded times may step back) counts in that second.
+
+A zone is an offset in ms that its clocks are ahead of UTC by: its candles open when a candle would open in UTC if its
+clock were UTC. Candles of a zone are made of the longest stored ones that fit into them, so that they reach back as far
+as those do.
 
 Not here: who subscribed, and how a candle looks as JSON.
 """
@@ -40,6 +44,10 @@ _OFFSET_MS = {"1w": 4 * _DAY}
 """Weeks begin on Monday; 1970 began on a Thursday."""
 
 INTERVALS = (*_LENGTH_MS, "1M")
+WEEK_MINUTES = 7 * 1440
+_PARTS = ("1h", "30m", "15m", "5m", "1m")
+"""What candles of another zone are made of: the first that fits."""
+_WINDOWS_KEPT = 32
 
 
 class Candle(msgspec.Struct, gc=False):
@@ -81,20 +89,20 @@ class Candle(msgspec.Struct, gc=False):
         return msgspec.structs.replace(self)
 
 
-def open_of(interval: str, at_ms: int) -> int:
+def open_of(interval: str, at_ms: int, zone_ms: int = 0) -> int:
     """Open time of the candle that holds `at_ms`; KeyError for an unknown interval."""
     if interval == "1M":
-        moment = datetime.fromtimestamp(at_ms // 1000, UTC)
-        return _month_ms(moment.year, moment.month)
-    offset = _OFFSET_MS.get(interval, 0)
+        moment = datetime.fromtimestamp((at_ms + zone_ms) // 1000, UTC)
+        return _month_ms(moment.year, moment.month) - zone_ms
+    offset = _OFFSET_MS.get(interval, 0) - zone_ms
     return (at_ms - offset) // _LENGTH_MS[interval] * _LENGTH_MS[interval] + offset
 
 
-def next_open(interval: str, open_ms: int) -> int:
+def next_open(interval: str, open_ms: int, zone_ms: int = 0) -> int:
     """Open time of the candle after the one that opens at `open_ms`; KeyError for an unknown interval."""
     if interval == "1M":
-        moment = datetime.fromtimestamp(open_ms // 1000, UTC)
-        return _month_ms(moment.year + moment.month // 12, moment.month % 12 + 1)
+        moment = datetime.fromtimestamp((open_ms + zone_ms) // 1000, UTC)
+        return _month_ms(moment.year + moment.month // 12, moment.month % 12 + 1) - zone_ms
     return open_ms + _LENGTH_MS[interval]
 
 
@@ -102,9 +110,9 @@ def _month_ms(year: int, month: int) -> int:
     return int(datetime(year, month, 1, tzinfo=UTC).timestamp()) * 1000
 
 
-def widen(candles: Iterable[Candle], interval: str) -> list[Candle]:
+def widen(candles: Iterable[Candle], interval: str, zone_ms: int = 0) -> list[Candle]:
     """Candles of a longer interval from shorter ones, oldest first; the first and last may be partial."""
-    series = _Series(interval, None)
+    series = _Series(interval, None, zone_ms)
     for candle in candles:
         series.add(candle)
     return [*series.closed, *([series.forming] if series.forming else [])]
@@ -113,8 +121,8 @@ def widen(candles: Iterable[Candle], interval: str) -> list[Candle]:
 class _Series:
     """One interval: stored candles and the one that later trades still enter."""
 
-    def __init__(self, interval: str, keep: int | None) -> None:
-        self.interval = interval
+    def __init__(self, interval: str, keep: int | None, zone_ms: int = 0) -> None:
+        self.interval, self.zone_ms = interval, zone_ms
         self.closed: deque[Candle] = deque(maxlen=keep)
         self.forming: Candle | None = None
 
@@ -125,10 +133,22 @@ class _Series:
                 self.forming.add(candle)
                 return
             self.closed.append(self.forming)
-        opened = open_of(self.interval, candle.open_ms)
+        self.forming = self.holding(candle)
+
+    def holding(self, candle: Candle) -> Candle:
+        """A candle of this interval with nothing but `candle` in it."""
+        opened = self.open_of(candle.open_ms)
         wide = candle.copy()
-        wide.open_ms, wide.close_ms = opened, next_open(self.interval, opened) - 1
-        self.forming = wide
+        wide.open_ms, wide.close_ms = opened, next_open(self.interval, opened, self.zone_ms) - 1
+        return wide
+
+    def open_of(self, at_ms: int) -> int:
+        """Open time of the candle that holds `at_ms`."""
+        return open_of(self.interval, at_ms, self.zone_ms)
+
+    def empty(self, opened: int, price: int) -> Candle:
+        """A candle without trades."""
+        return Candle(opened, next_open(self.interval, opened, self.zone_ms) - 1, price, price, price, price)
 
 
 class Candles:
@@ -138,10 +158,12 @@ class Candles:
         """No trades yet.
 
         history   closed 1m candles from before the first trade, oldest first; they enter 1m and longer intervals
-        keep      candles with trades that are stored per interval
+        keep      candles with trades that are stored per interval; of 1m a week at least, for rolling windows
         """
         self._second: Candle | None = None
-        self._series = {interval: _Series(interval, keep) for interval in INTERVALS}
+        self._series = {interval: _Series(interval, _kept(interval, keep)) for interval in INTERVALS}
+        self._zoned: dict[tuple[str, int], _Series] = {}
+        self._windows: dict[int, tuple[Candle | None, Candle | None, int]] = {}
         self._keep = keep
         self._stand_in = 0
         for candle in history:
@@ -159,7 +181,7 @@ class Candles:
         """
         made = cls(known.get("1m", ()), keep)
         for interval, candles in known.items():
-            series = made._series[interval] = _Series(interval, keep)
+            series = made._series[interval] = _Series(interval, _kept(interval, keep))
             for candle in candles:
                 series.add(candle)
         return made
@@ -206,90 +228,151 @@ class Candles:
         if bid and self._second is None:
             self._stand_in = bid
 
-    def forming(self, interval: str, now_ms: int) -> Candle | None:
+    def keep_zone(self, interval: str, zone_ms: int) -> None:
+        """Gather these candles from now on, because they will be asked for again and again."""
+        if (interval, zone_ms) not in self._zoned:
+            series = self._find(interval, zone_ms)
+            if series.zone_ms:
+                self._zoned[interval, zone_ms] = series
+
+    def forming(self, interval: str, now_ms: int, zone_ms: int = 0) -> Candle | None:
         """The candle that holds `now_ms`; None before any price is known. KeyError for an unknown interval."""
-        idle = self._idle(interval, open_of(interval, now_ms))
+        series = self._find(interval, zone_ms)
+        idle = self._idle(series, series.open_of(now_ms))
         if idle is not None:
             return idle
-        found = self._until(interval, now_ms, 1, lambda candle: True)
+        found = self._until(series, now_ms, 1, lambda candle: True)
         return found[0] if found else None
 
-    def closed_since(self, interval: str, after_ms: int, now_ms: int) -> list[Candle]:
+    def closed_since(self, interval: str, after_ms: int, now_ms: int, zone_ms: int = 0) -> list[Candle]:
         """Candles whose `close_ms` is at or after `after_ms` and before `now_ms`, oldest first (at most `keep`).
 
         Called with the last call's `now_ms` as `after_ms` it gives each candle once, as soon as it is over.
         """
-        last = open_of(interval, now_ms) - 1
+        last = open_of(interval, now_ms, zone_ms) - 1
         if last < after_ms:
             return []
-        opened = open_of(interval, last)
+        series = self._find(interval, zone_ms)
+        opened = series.open_of(last)
         if opened <= after_ms:  # one candle, and mostly nobody has traded in it
-            idle = self._idle(interval, opened)
+            idle = self._idle(series, opened)
             if idle is not None:
                 return [idle]
-        return self._until(interval, last, self._keep, lambda candle: candle.close_ms >= after_ms)
+        return self._until(series, last, self._keep, lambda candle: candle.close_ms >= after_ms)
 
     def history(
-        self, interval: str, limit: int, now_ms: int, *, start_ms: int | None = None, end_ms: int | None = None
+        self,
+        interval: str,
+        limit: int,
+        now_ms: int,
+        *,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        zone_ms: int = 0,
     ) -> list[Candle]:
         """As klines asks: by open time, oldest first, the forming one last.
 
         Without `start_ms` the newest `limit` up to `end_ms` or `now_ms`; with it the oldest `limit` from there.
         """
+        series = self._find(interval, zone_ms)
         until = now_ms if end_ms is None else min(end_ms, now_ms)
         if start_ms is None:
-            return self._until(interval, until, limit, lambda candle: True)
-        opened = open_of(interval, start_ms)
+            return self._until(series, until, limit, lambda candle: True)
+        opened = series.open_of(start_ms)
         if opened < start_ms:
-            opened = next_open(interval, opened)
-        found = self._until(interval, until, max(self._keep, limit), lambda candle: candle.open_ms >= opened)
+            opened = next_open(interval, opened, zone_ms)
+        found = self._until(series, until, max(self._keep, limit), lambda candle: candle.open_ms >= opened)
         return found[:limit]
 
-    def _idle(self, interval: str, opened: int) -> Candle | None:
+    def window(self, start_ms: int) -> tuple[Candle | None, int]:
+        """(one candle of all trades since the minute that holds `start_ms`, close of the last trade before it).
+
+        None without such trades, 0 where none before it is known. It opens with its first minute that has trades.
+        """
+        series = self._series["1m"]
+        opened = open_of("1m", start_ms)
+        newest = series.closed[-1] if series.closed else None
+        known = self._windows.get(opened)
+        if known is None or known[0] is not newest:
+            if len(self._windows) >= _WINDOWS_KEPT:
+                self._windows.clear()
+            known = self._windows[opened] = (newest, *_gathered(series.closed, opened))
+        _, closed, before = known
+        held = closed.copy() if closed is not None else None
+        for later in (series.forming, self._second):
+            if later is None:
+                continue
+            if later.close_ms < opened:
+                before = later.close
+            elif held is None:
+                held = later.copy()
+            else:
+                held.add(later)
+        return held, before
+
+    @property
+    def last_price(self) -> int:
+        """Of the last trade; before the first what stands in for it."""
+        return self._second.close if self._second is not None else self._stand_in
+
+    def _find(self, interval: str, zone_ms: int) -> _Series:
+        """The series of an interval and a zone; KeyError for an unknown interval."""
+        if not zone_ms or (interval in _LENGTH_MS and zone_ms % _LENGTH_MS[interval] == 0):
+            return self._series[interval]
+        kept = self._zoned.get((interval, zone_ms))
+        if kept is not None:
+            return kept
+        length = _LENGTH_MS.get(interval, 0) or _LENGTH_MS["1w"]
+        part = next(each for each in _PARTS if zone_ms % _LENGTH_MS[each] == 0 and length % _LENGTH_MS[each] == 0)
+        made = _Series(interval, self._keep, zone_ms)
+        source = self._series[part]
+        for candle in (*source.closed, *([source.forming] if source.forming else [])):
+            made.add(candle)
+        return made
+
+    def _idle(self, series: _Series, opened: int) -> Candle | None:
         """The candle that opens at `opened`, if that is after the last trade."""
         second = self._second
         if second is None or second.close_ms >= opened:
             return None
-        return _empty(interval, opened, second.close)
+        return series.empty(opened, second.close)
 
     def _hand_on(self, second: Candle) -> None:
         for series in self._series.values():
             series.add(second)
+        for series in self._zoned.values():
+            series.add(second)
 
-    def _stored(self, interval: str) -> Iterator[Candle]:
+    def _stored(self, series: _Series) -> Iterator[Candle]:
         """Candles with trades, newest first, the second being gathered among them."""
-        series = self._series[interval]
         newest, second = series.forming, self._second
         if second is not None:
             if newest is not None and second.open_ms <= newest.close_ms:
                 newest = newest.copy()
                 newest.add(second)
             else:
-                opened = open_of(interval, second.open_ms)
-                wide = second.copy()
-                wide.open_ms, wide.close_ms = opened, next_open(interval, opened) - 1
-                yield wide
+                yield series.holding(second)
         if newest is not None:
             yield newest
         yield from reversed(series.closed)
 
-    def _until(self, interval: str, last_ms: int, limit: int, wanted: Callable[[Candle], bool]) -> list[Candle]:
+    def _until(self, series: _Series, last_ms: int, limit: int, wanted: Callable[[Candle], bool]) -> list[Candle]:
         """Up to `limit` candles ending with the one that holds `last_ms`, gaps filled, while they are wanted."""
-        opened = open_of(interval, last_ms)
+        opened = series.open_of(last_ms)
         found: list[Candle] = []
         candle: Candle | None = None
-        for candle in self._stored(interval):
+        for candle in self._stored(series):
             if candle.open_ms > opened:
                 continue
             while opened > candle.open_ms and len(found) < limit:
-                if not self._append(found, _empty(interval, opened, candle.close), wanted):
+                if not self._append(found, series.empty(opened, candle.close), wanted):
                     return found[::-1]
-                opened = open_of(interval, opened - 1)
+                opened = series.open_of(opened - 1)
             if len(found) == limit or not self._append(found, candle.copy(), wanted):
                 return found[::-1]
-            opened = open_of(interval, opened - 1)
+            opened = series.open_of(opened - 1)
         if candle is None and self._stand_in and limit:
-            self._append(found, _empty(interval, opened, self._stand_in), wanted)
+            self._append(found, series.empty(opened, self._stand_in), wanted)
         return found[::-1]
 
     @staticmethod
@@ -300,5 +383,22 @@ class Candles:
         return False
 
 
-def _empty(interval: str, opened: int, price: int) -> Candle:
-    return Candle(opened, next_open(interval, opened) - 1, price, price, price, price)
+def _kept(interval: str, keep: int) -> int:
+    return max(keep, WEEK_MINUTES + 1) if interval == "1m" else keep
+
+
+def _gathered(candles: Sequence[Candle], opened: int) -> tuple[Candle | None, int]:
+    """(what traded from `opened` on as one candle, close of the last one before)."""
+    within: list[Candle] = []
+    before = 0
+    for candle in reversed(candles):
+        if candle.open_ms < opened:
+            before = candle.close
+            break
+        within.append(candle)
+    if not within:
+        return None, before
+    held = within[-1].copy()
+    for candle in reversed(within[:-1]):
+        held.add(candle)
+    return held, before

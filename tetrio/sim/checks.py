@@ -143,6 +143,22 @@ class Params:
         check_symbol(self.need("symbol"), known)
         return known
 
+    def texts(self, name: str) -> list[str] | None:
+        """One text, or several: an array or its JSON text."""
+        self._read[name] = None
+        value = self.values.get(name)
+        if isinstance(value, str) and value.startswith("["):
+            try:
+                value = msgspec.json.decode(value)
+            except (msgspec.DecodeError, UnicodeError):
+                raise Refused(-1130, f"Data sent for parameter '{name}' is not valid.") from None
+        if isinstance(value, str) or value is None:
+            text = self.text(name)
+            return None if text is None else [text]
+        if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
+            raise Refused(-1130, f"Data sent for parameter '{name}' is not valid.")
+        return list(value)
+
     def symbols(self) -> list[str] | None:
         """`symbols`: an array or its JSON text."""
         self._read["symbols"] = None

@@ -500,6 +500,10 @@ class Engine:
         """The displayed best prices (clients' orders are not shown); None before the first."""
         return self._listing(symbol).displayed.top
 
+    def taken_levels(self, symbol: str, side: Side) -> Mapping[int, int]:
+        """What clients took of the displayed market since it was renewed: price -> lots."""
+        return self._listings[symbol].displayed.taken(side)
+
     def last_trade(self, symbol: str) -> tuple[int, int] | None:
         """(price in ticks, market time in ms) of the last trade, the public's or a client's."""
         listing = self._listing(symbol)

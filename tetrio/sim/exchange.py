@@ -217,7 +217,7 @@ class Exchange:
 
     def _admit(self, target: str, address: str) -> Accepted | Turned:
         url = urlsplit(target)
-        query = dict(parse_qsl(url.query, keep_blank_values=True))
+        query = dict(parse_qsl(url.query.replace("+", "%2B"), keep_blank_values=True))  # kline_1d@+08:00
         unit = query.get("timeUnit", "MILLISECOND")
         if unit not in UNITS:
             return _turned(400, -1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")

@@ -1,8 +1,9 @@
 """The task that plays the market: waits for the first subscriber, then lets every event happen at its time.
 
 All events of one market millisecond go to the engine and out to the lines together; between them the streams that beat
-by themselves are told, every second of the market, when anybody wants them. It sleeps from one to the next and never
-polls, so under a jumping clock a quiet hour costs nothing. After a recording's end the beats go on for ever.
+by themselves are told, every second of the market, when anybody wants them, and depth that has changed at the next full
+100 ms or second. It sleeps from one to the next and never polls, so under a jumping clock a quiet hour costs nothing.
+After a recording's end the beats go on for ever.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class Player:
         self._base_ns = 0
         self._speed = 1.0
         hub.on_change = self._on_change
+        self._publisher.on_due = self._wake
 
     async def run(self) -> None:
         """Play; returns never, or by cancellation."""
@@ -76,10 +78,15 @@ class Player:
         await self._wait(None)
 
     def _on_change(self) -> None:
-        beats = self._publisher.beats
-        if beats != self._beats or not self._base_ns:
+        due_ms = self._publisher.depths.due_ms
+        self._publisher.rewant()
+        beats = self._publisher.beats.wanted
+        if beats != self._beats or due_ms != self._publisher.depths.due_ms or not self._base_ns:
             self._beats = beats
-            self._changed.unpark_all()
+            self._wake()
+
+    def _wake(self) -> None:
+        self._changed.unpark_all()
 
     def _begin(self) -> None:
         """Market time starts to run."""
@@ -103,10 +110,10 @@ class Player:
     async def _wait(self, until_ns: int | None) -> None:
         """Until `until_ns` market time (None: for ever), telling of every boundary on the way."""
         while True:
-            beat_ns = self._beat_ns()
-            if beat_ns is not None and (until_ns is None or beat_ns <= until_ns):
-                if await self._slept(beat_ns):
-                    self._beat()
+            next_ns = min((at_ns for at_ns in (self._beat_ns(), self._depth_ns()) if at_ns is not None), default=None)
+            if next_ns is not None and (until_ns is None or next_ns <= until_ns):
+                if await self._slept(next_ns):
+                    self._tell(next_ns)
             elif await self._slept(until_ns):
                 return
 
@@ -130,6 +137,21 @@ class Player:
             self._next_ms = ((clock.now_ms() - self._grace_ms) // self._period_ms + 1) * self._period_ms
         return clock.until_ns(self._next_ms + self._grace_ms)
 
+    def _depth_ns(self) -> int | None:
+        """Market time at which depth is to be told; None while there is none that somebody wants and does not know."""
+        due_ms = self._publisher.depths.due_ms
+        return None if due_ms is None else self._venue.clock.until_ns(due_ms)
+
+    def _tell(self, at_ns: int) -> None:
+        """What is to be told at `at_ns`, or was."""
+        due_ms = self._publisher.depths.due_ms
+        if due_ms is not None and self._venue.clock.until_ns(due_ms) <= at_ns:
+            self._venue.clock.reach(self._venue.clock.until_ns(due_ms))
+            self._publisher.tell_depth(due_ms)
+        beat_ns = self._beat_ns()
+        if beat_ns is not None and beat_ns <= at_ns:
+            self._beat()
+
     def _beat(self) -> None:
         assert self._next_ms is not None, "a beat was waited for"
         boundary_ms = self._next_ms
@@ -144,7 +166,7 @@ class Player:
         publisher.floor_ms = (venue.clock.latest_ms - self._grace_ms) // self._period_ms * self._period_ms
         for event in batch.events:
             happen(venue, publisher, event, now_ms, market_ns)
-        self._hub.flush()
+        publisher.flush()
 
 
 def happen(venue: Venue, publisher: Publisher, event: MarketEvent, now_ms: int, market_ns: int) -> None:

@@ -35,15 +35,20 @@ from tetrio.sim.frames import DECODERS, MAKERS, decode_frame
 from tetrio.sim.player import happen
 from tetrio.sim.source import Facts, Source, open_facts
 from tetrio.sim.streams import Hub, Publisher
+from tetrio.sim.tickers import STREAM_WINDOWS
 from tetrio.sim.venue import HISTORY, Venue
 from tetrio.wire.control import control_request
 from tetrio.wire.rules import Grid
-from tetrio.wire.stream import ControlReply, MarketDecoder, ServerShutdown, stream_name
+from tetrio.wire.stream import ControlReply, MarketDecoder, ServerShutdown, array, stream_name
 
 __all__ = ["Follower", "Relay", "Source", "open_relay"]
 
 ENGINE = ("bookTicker", "trade", "aggTrade")
 """What is read for the engine; the last one only for its ids, and only where a client wants it."""
+DEPTH = ("depth", "depth@100ms")
+"""What is read for the book behind the best prices, where a client wants it."""
+ARRAYS = {"!miniTicker@arr": "miniTicker"} | {f"!ticker_{window}@arr": f"ticker_{window}" for window in STREAM_WINDOWS}
+"""Streams of all symbols, which here is one -> that one's stream."""
 BEAT = "kline_1s"
 BEAT_S = 10.0  # the source tells its 1 s klines each second
 FIRST_S, MOST_S, HEALTHY_S = 0.5, 30.0, 60.0
@@ -209,6 +214,8 @@ class Follower:
         self._prices, self._sizes = Grid(market.rules.tick_size), Grid(market.rules.step_size)
         self._prefix = stream_name(market.symbol, "")
         self._channels = {self._prefix + channel: channel for channel in ENGINE}
+        self._channels |= {self._prefix + channel: "depth" for channel in DEPTH}
+        self._arrays = {self._prefix + channel: name for name, channel in ARRAYS.items()}
         self._beat = self._prefix + BEAT
         self._asked: list[str] = []
         self._numbers = itertools.count(1)
@@ -248,6 +255,7 @@ class Follower:
         market, venue = self._market, self._venue
         known = await facts.candles(market.rules, market.wanted)
         venue.candles = market.gathered(known)
+        venue.book.forget()
         told = [interval for interval in INTERVALS if interval != "1s" or interval in known]
         there_ms = max((candles[-1].open_ms for candles in known.values() if candles), default=0)
         self._publisher.catch_up(told, self._heard_ms - MARGIN_MS, there_ms)
@@ -271,13 +279,15 @@ class Follower:
         return self._market.clock.now_ns() + self._market.ahead_ns if self._stopped_ns is None else self._stopped_ns
 
     def _on_change(self) -> None:
+        self._publisher.rewant()
         self._changed = True
 
     def _missing(self) -> list[str]:
         """What somebody wants and the source was not asked for."""
+        wanted = dict.fromkeys(self._prefix + ARRAYS[name] if name in ARRAYS else name for name in self._hub.names)
         return [
             name
-            for name in self._hub.names
+            for name in wanted
             if name not in self._asked and name.startswith(self._prefix) and _CHANNEL.fullmatch(name, len(self._prefix))
         ]
 
@@ -298,7 +308,7 @@ class Follower:
                     if event is not None:
                         happen(venue, self._publisher, event, now_ms, market_ns)
         finally:
-            self._hub.flush()
+            self._publisher.flush()
 
     def _event(self, payload: bytes) -> MarketEvent | None:
         """What the engine must know; everything else goes on at once."""
@@ -319,6 +329,8 @@ class Follower:
             self._market.ahead_ns = _decode_beat(raw).event_ms * 1_000_000 - self._market.clock.now_ns()
             self._beat_at = trio.current_time()
         self._hub.publish(name, raw, payload)
+        if name in self._arrays:
+            self._hub.publish(self._arrays[name], array([raw]))
         return None
 
     def _word(self, payload: bytes) -> None:

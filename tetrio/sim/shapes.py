@@ -381,11 +381,16 @@ def refusal(rejected: Rejected) -> dict[str, object]:
 
 _TIMES = frozenset(
     {"serverTime", "transactTime", "transactionTime", "workingTime", "trailingTime", "time", "updateTime"}
-    | {"openTime", "closeTime", "retryAfter", "authorizedSince", "connectedSince"}
-    | {"E", "T", "O", "W", "D", "t", "u"}
+    | {"openTime", "closeTime", "timestamp", "retryAfter", "authorizedSince", "connectedSince"}
+    | {"E", "T", "O", "C", "W", "D", "t", "u"}
 )
 """Members that hold times, in bodies and events; `t` and `u` are ids in some, see `in_micros`."""
-_IDS = {"executionReport": frozenset("tu"), "trade": frozenset("t"), "depthUpdate": frozenset("u")}
+_IDS = {
+    "executionReport": frozenset("tu"),
+    "trade": frozenset("t"),
+    "blockTrade": frozenset("t"),
+    "depthUpdate": frozenset("u"),
+}
 
 
 def in_micros(body: Any, kind: str = "") -> Any:

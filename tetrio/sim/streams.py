@@ -13,17 +13,17 @@ from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
-from tetrio.sim.candles import INTERVALS, Candle
+from tetrio.core.market import Side
+from tetrio.sim.beats import Beats, DepthFeeds, Texts
+from tetrio.sim.depth import MadeBook
 from tetrio.sim.events import AggTrade, Depth, MarketEvent, PublicTrade, Top
 from tetrio.sim.orders import TradePrint
-from tetrio.sim.queries import average_text
 from tetrio.sim.shapes import in_micros
 from tetrio.sim.venue import RecentTrade, Venue
 from tetrio.wire import stream
 from tetrio.wire.control import Subscriptions, encode_control_error
 from tetrio.wire.frames import text_frames
 
-TEXTS_KEPT = 4096
 _IDS = {name: re.compile(rb'("%s"\s*:\s*)\d+' % name.encode()) for name in "tafl"}
 
 
@@ -38,11 +38,21 @@ class Line:
         self.pending: list[bytes] = []
 
 
+class _Audience:
+    """Who wants one stream."""
+
+    __slots__ = ("head", "lines")
+
+    def __init__(self, name: str) -> None:
+        self.lines: list[Line] = []
+        self.head = stream.combined_head(name)
+
+
 class Hub:
     """The lines, by the streams that they are subscribed to."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, list[Line]] = {}
+        self._lines: dict[str, _Audience] = {}
         self._dirty: list[Line] = []
         self.on_change: Callable[[], None] | None = None
         """Called when the set of wanted streams has changed."""
@@ -79,13 +89,21 @@ class Hub:
 
     def publish(self, name: str, payload: bytes, whole: bytes = b"") -> None:
         """Gather a payload for everybody who wants `name`; `whole` is the same, combined, where that is known."""
-        for line in self._lines.get(name, ()):
+        audience = self._lines.get(name)
+        if audience is None:
+            return
+        micros = b""
+        for line in audience.lines:
             if not line.pending:
                 self._dirty.append(line)
             if line.micros:
-                line.pending.append(_wrapped(line, name, _to_micros(payload), b""))
+                micros = micros or _to_micros(payload)
+                line.pending.append(audience.head + micros + b"}" if line.subscriptions.combined else micros)
+            elif line.subscriptions.combined:
+                whole = whole or audience.head + payload + b"}"
+                line.pending.append(whole)
             else:
-                line.pending.append(_wrapped(line, name, payload, whole))
+                line.pending.append(payload)
 
     def flush(self) -> None:
         """Send what was gathered."""
@@ -97,100 +115,119 @@ class Hub:
 
     def _index(self, line: Line, added: Sequence[str], removed: Sequence[str]) -> None:
         for name in added:
-            self._lines.setdefault(name, []).append(line)
+            if name not in self._lines:
+                self._lines[name] = _Audience(name)
+            self._lines[name].lines.append(line)
         for name in removed:
-            self._lines[name].remove(line)
-            if not self._lines[name]:
+            self._lines[name].lines.remove(line)
+            if not self._lines[name].lines:
                 del self._lines[name]
         if self.on_change is not None:
             self.on_change()
 
 
-def _wrapped(line: Line, name: str, payload: bytes, whole: bytes) -> bytes:
-    if not line.subscriptions.combined:
-        return payload
-    return whole or stream.combined(name, payload)
-
-
 def _to_micros(payload: bytes) -> bytes:
     body = msgspec.json.decode(payload)
-    return msgspec.json.encode(in_micros(body)) if "e" in body else payload
+    return msgspec.json.encode(in_micros(body)) if isinstance(body, list) or "e" in body else payload
 
 
-class _Texts(dict[int, str]):
-    """Units -> their text. A dict that fills itself: prices and amounts of candles repeat, in quiet times above all."""
+class _Aggregate:
+    """Trades of one taker at one price, still being gathered."""
 
-    def __init__(self, text: Callable[[int], str]) -> None:
-        super().__init__()
-        self._text = text
+    __slots__ = ("at_ms", "buyer_is_maker", "first_id", "last_id", "price", "qty")
 
-    def __missing__(self, units: int) -> str:
-        if len(self) >= TEXTS_KEPT:
-            self.clear()
-        text = self[units] = self._text(units)
-        return text
+    def __init__(self, trade_id: int, price: int, qty: int, at_ms: int, buyer_is_maker: bool) -> None:
+        self.first_id = self.last_id = trade_id
+        self.price, self.qty, self.at_ms, self.buyer_is_maker = price, qty, at_ms, buyer_is_maker
+
+    def holds(self, price: int, at_ms: int, buyer_is_maker: bool) -> bool:
+        """Whether such a trade belongs to it."""
+        return self.price == price and self.at_ms == at_ms and self.buyer_is_maker is buyer_is_maker
 
 
 class Publisher:
-    """What happens on the market -> payloads on the hub, and candles."""
+    """What happens on the market -> the public book, candles, and payloads on the hub."""
 
     def __init__(self, venue: Venue, hub: Hub) -> None:
         self._venue, self._hub = venue, hub
-        self._symbol, self._rules = venue.symbol, venue.rules
-        self._book_ticker, self._trade, self._agg_trade, self._average = (
-            stream.stream_name(venue.symbol, channel) for channel in ("bookTicker", "trade", "aggTrade", "avgPrice")
+        self._symbol, self._rules, self._book = venue.symbol, venue.rules, venue.book
+        self._book_ticker, self._trade, self._agg_trade, self._block_trade = (
+            stream.stream_name(venue.symbol, channel) for channel in ("bookTicker", "trade", "aggTrade", "blockTrade")
         )
-        self._klines = {stream.stream_name(venue.symbol, f"kline_{interval}"): interval for interval in INTERVALS}
-        self._prices, self._qtys = _Texts(venue.rules.price_text), _Texts(venue.rules.qty_text)
-        self._notionals = _Texts(venue.shapes.notional)
+        self._prices, self._qtys = Texts(venue.rules.price_text), Texts(venue.rules.qty_text)
         self._records_agg = self._agg_trade in venue.market.streams
         self._last_agg_id = 0
         self._agg_shift = 0
-        self._told_ms: dict[str, int] = {}
-        self._began_ms = venue.market.first_ns // 1_000_000  # no candle is told that ended before the market began
+        self._gathering: _Aggregate | None = None
+        self.beats = Beats(venue, hub.publish)
+        self.depths = DepthFeeds(venue, hub.publish)
+        self.on_due: Callable[[], None] | None = None
+        """Called when clients' orders have changed something that is to be told at a certain time."""
         self.floor_ms = 0
         """Candles before this are told already: a trade that comes later counts from here."""
         venue.on_prints = self.prints
+        venue.on_block = self.block
 
-    @property
-    def beats(self) -> bool:
-        """Whether anybody wants a stream that beats by itself."""
-        return any(name in self._klines or name == self._average for name in self._hub.names)
+    def rewant(self) -> None:
+        """The set of wanted streams has changed."""
+        names = self._hub.names
+        self.beats.rewant(names)
+        self.depths.rewant(names)
+
+    def flush(self) -> None:
+        """All of a moment has happened: send it."""
+        self._close_aggregate()
+        self.depths.changed(self._venue.clock.latest_ms)
+        self._hub.flush()
 
     # -- what the tape says -----------------------------------------------------------------------------------------
     def event(self, event: MarketEvent, trade_id: int) -> None:
         """One event of the market; `trade_id` is what the engine publishes a trade with."""
         if isinstance(event, Top):
             self._venue.candles.on_bid(event.bid)
-            name = event.stream or self._book_ticker
-            if self._hub.wanted(name):
-                self._hub.publish(name, event.raw or self._top(event), event.combined)
+            self._book.on_top(event)
+            if isinstance(self._book, MadeBook):
+                self._settle(self._book)
+                self._tell_quote(self._book)
+            else:
+                self._hub.publish(event.stream, event.raw, event.combined)
         elif isinstance(event, PublicTrade):
             self._public_trade(event, trade_id)
         elif isinstance(event, AggTrade):
             self._recorded_agg(event, trade_id)
         elif isinstance(event, Depth):
-            self._hub.publish(event.stream, event.raw, event.combined)
+            self._book.on_depth(event)
+            if event.raw:
+                self._hub.publish(event.stream, event.raw, event.combined)
 
-    def _top(self, top: Top) -> bytes:
-        rules = self._rules
-        return stream.book_ticker(
-            self._symbol,
-            top.update_id,
-            rules.price_text(top.bid),
-            rules.qty_text(top.bid_qty),
-            rules.price_text(top.ask),
-            rules.qty_text(top.ask_qty),
+    def _settle(self, book: MadeBook) -> None:
+        """Put clients' orders as they are now into a generated market's book."""
+        engine, symbol = self._venue.engine, self._symbol
+        book.settle(
+            (engine.resting_levels(symbol, Side.BUY), engine.resting_levels(symbol, Side.SELL)),
+            (engine.taken_levels(symbol, Side.BUY), engine.taken_levels(symbol, Side.SELL)),
+        )
+
+    def _tell_quote(self, book: MadeBook) -> None:
+        if not self._hub.wanted(self._book_ticker):
+            return
+        bid, bid_qty, ask, ask_qty = book.quote
+        prices, qtys = self._prices, self._qtys
+        self._hub.publish(
+            self._book_ticker,
+            stream.book_ticker(self._symbol, book.last_id, prices[bid], qtys[bid_qty], prices[ask], qtys[ask_qty]),
         )
 
     def _public_trade(self, trade: PublicTrade, trade_id: int) -> None:
         name = trade.stream or self._trade
-        if self._hub.wanted(name) and trade.raw:
+        if trade.raw and self._hub.wanted(name):
             raw, whole = trade.raw, trade.combined
             if trade_id != trade.trade_id:
                 raw, whole = _renumbered(raw, t=trade_id), b""
             self._hub.publish(name, raw, whole)
         self._traded(trade_id, trade.price, trade.qty, trade.at_ms, trade.buyer_is_maker, sent=bool(trade.raw))
+        if not self._records_agg:
+            self._aggregate(trade_id, trade.price, trade.qty, trade.at_ms, trade.buyer_is_maker)
 
     def _recorded_agg(self, trade: AggTrade, last_id: int) -> None:
         shift = last_id - trade.last_id
@@ -201,119 +238,96 @@ class Publisher:
                 raw = _renumbered(raw, a=self._last_agg_id, f=trade.first_id + shift, l=last_id)
                 whole = b""
             self._hub.publish(trade.stream, raw, whole)
+        self._remember_agg(trade.price, trade.qty, trade.first_id + shift, last_id, trade.at_ms, trade.buyer_is_maker)
         if trade.drives:
             self._traded(last_id, trade.price, trade.qty, trade.at_ms, trade.buyer_is_maker)
 
+    # -- what clients do --------------------------------------------------------------------------------------------
     def prints(self, prints: Sequence[TradePrint]) -> None:
-        """Clients' trades, as the public sees them."""
+        """Clients' orders have changed something: their trades, if any, as the public sees them, and the book."""
+        self._close_aggregate()
+        at_ms = self._venue.clock.now_ms()
         for print_ in prints:
-            at_ms = self._venue.clock.now_ms()
             self._traded(print_.trade_id, print_.price, print_.qty, at_ms, print_.buyer_is_maker)
-            if self._records_agg:
-                self._agg_shift += 1
-                self._last_agg_id += 1
-                self._send_agg(
-                    self._last_agg_id, print_.trade_id, print_.price, print_.qty, at_ms, print_.buyer_is_maker
-                )
+            self._aggregate(print_.trade_id, print_.price, print_.qty, at_ms, print_.buyer_is_maker)
+        if isinstance(self._book, MadeBook):
+            before = self._book.quote
+            self._settle(self._book)
+            if self._book.quote != before:
+                self._tell_quote(self._book)
+        self.flush()
+        if self.depths.due_ms is not None and self.on_due is not None:
+            self.on_due()
+
+    def block(self, trade: RecentTrade) -> None:
+        """A block trade: told of, and of no influence on prices."""
+        if self._hub.wanted(self._block_trade):
+            texts = self._prices[trade.price], self._qtys[trade.qty]
+            event_ms = self._venue.clock.now_ms()
+            payload = stream.block_trade(
+                self._symbol, trade.trade_id, *texts, trade.at_ms, trade.buyer_is_maker, event_ms
+            )
+            self._hub.publish(self._block_trade, payload)
         self._hub.flush()
 
+    # -- trades -----------------------------------------------------------------------------------------------------
     def _traded(
         self, trade_id: int, price: int, qty: int, at_ms: int, buyer_is_maker: bool, *, sent: bool = False
     ) -> None:
         """A trade took place; `sent`: the `trade` stream has it already."""
-        venue, rules = self._venue, self._rules
+        venue = self._venue
         venue.clock.see(at_ms)
         venue.candles.on_trade(price, qty, trade_id, max(at_ms, self.floor_ms), buyer_is_maker)
-        venue.recent.append(
-            RecentTrade(trade_id=trade_id, price=price, qty=qty, at_ms=at_ms, buyer_is_maker=buyer_is_maker)
-        )
+        venue.recent.append(RecentTrade(trade_id, price, qty, at_ms, buyer_is_maker))
         if not sent and self._hub.wanted(self._trade):
-            payload = stream.trade(
-                self._symbol, trade_id, rules.price_text(price), rules.qty_text(qty), at_ms, buyer_is_maker
-            )
+            payload = stream.trade(self._symbol, trade_id, self._prices[price], self._qtys[qty], at_ms, buyer_is_maker)
             self._hub.publish(self._trade, payload)
-        if not self._records_agg:
-            self._send_agg(trade_id, trade_id, price, qty, at_ms, buyer_is_maker)
 
-    def _send_agg(self, agg_id: int, trade_id: int, price: int, qty: int, at_ms: int, buyer_is_maker: bool) -> None:
-        if not self._hub.wanted(self._agg_trade):
+    def _aggregate(self, trade_id: int, price: int, qty: int, at_ms: int, buyer_is_maker: bool) -> None:
+        """A trade that no recorded aggregate holds."""
+        gathering = self._gathering
+        if gathering is not None and gathering.holds(price, at_ms, buyer_is_maker):
+            gathering.qty += qty
+            gathering.last_id = trade_id
+        else:
+            self._close_aggregate()
+            self._gathering = _Aggregate(trade_id, price, qty, at_ms, buyer_is_maker)
+
+    def _close_aggregate(self) -> None:
+        """Tell of the one that was being gathered."""
+        made, self._gathering = self._gathering, None
+        if made is None:
             return
-        texts = self._rules.price_text(price), self._rules.qty_text(qty)
-        self._hub.publish(
-            self._agg_trade, stream.agg_trade(self._symbol, agg_id, *texts, trade_id, trade_id, at_ms, buyer_is_maker)
-        )
+        self._agg_shift += 1
+        self._last_agg_id = self._last_agg_id + 1 if self._last_agg_id or self._records_agg else made.first_id
+        self._remember_agg(made.price, made.qty, made.first_id, made.last_id, made.at_ms, made.buyer_is_maker)
+        if self._hub.wanted(self._agg_trade):
+            texts = self._prices[made.price], self._qtys[made.qty]
+            ids = made.first_id, made.last_id
+            payload = stream.agg_trade(self._symbol, self._last_agg_id, *texts, *ids, made.at_ms, made.buyer_is_maker)
+            self._hub.publish(self._agg_trade, payload)
+
+    def _remember_agg(
+        self, price: int, qty: int, first_id: int, last_id: int, at_ms: int, buyer_is_maker: bool
+    ) -> None:
+        self._venue.aggregates.append(AggTrade(price, qty, self._last_agg_id, first_id, last_id, at_ms, buyer_is_maker))
 
     # -- what beats -------------------------------------------------------------------------------------------------
     def beat(self, boundary_ms: int, period_ms: int, event_ms: int) -> None:
-        """Candles and average price at `boundary_ms`, which `event_ms` (E) is at or a little after.
-
-        kline_1s and avgPrice every `period_ms`, the other klines every second time; each candle once more at its end.
-        """
+        """What is told once a second, as `Beats.tell` says."""
         self.floor_ms = boundary_ms
-        told: dict[str, int] = {}
-        for name in self._hub.names:
-            interval = self._klines.get(name)
-            if interval is None:
-                continue
-            every_ms = period_ms if interval == "1s" else 2 * period_ms
-            since_ms = self._told_ms.get(interval, max(boundary_ms - every_ms, self._began_ms))
-            if boundary_ms % every_ms:
-                told[interval] = since_ms
-            else:
-                self._tell_candles(name, interval, since_ms, boundary_ms, event_ms)
-                told[interval] = boundary_ms
-        self._told_ms = told
-        self._tell_average(event_ms)
+        self.beats.tell(boundary_ms, period_ms, event_ms)
+        self._hub.flush()
+
+    def tell_depth(self, at_ms: int) -> None:
+        """Depth that is due at `at_ms`."""
+        self.depths.tell(at_ms)
         self._hub.flush()
 
     def catch_up(self, intervals: Collection[str], since_ms: int, now_ms: int) -> None:
-        """Klines that were over from `since_ms` to `now_ms`, once more, dated by their own end."""
-        for name in self._hub.names:
-            interval = self._klines.get(name, "")
-            if interval in intervals:
-                for candle in self._venue.candles.closed_since(interval, since_ms, now_ms):
-                    self._hub.publish(name, self._kline(interval, candle, candle.close_ms + 1, closed=True))
+        """Klines that were over while there was no market, as `Beats.catch_up` says."""
+        self.beats.catch_up(intervals, since_ms, now_ms)
         self._hub.flush()
-
-    def _tell_candles(self, name: str, interval: str, since_ms: int, boundary_ms: int, event_ms: int) -> None:
-        closed = self._venue.candles.closed_since(interval, since_ms, boundary_ms)
-        for candle in closed:
-            self._hub.publish(name, self._kline(interval, candle, event_ms, closed=True))
-        if closed and closed[-1].close_ms == boundary_ms - 1:
-            return  # the next candle has only just begun
-        forming = self._venue.candles.forming(interval, boundary_ms)
-        if forming is not None:
-            self._hub.publish(name, self._kline(interval, forming, event_ms, closed=False))
-
-    def _tell_average(self, event_ms: int) -> None:
-        if not self._hub.wanted(self._average):
-            return
-        venue = self._venue
-        last = venue.engine.last_trade(self._symbol)
-        if last is not None:
-            self._hub.publish(self._average, stream.avg_price(self._symbol, event_ms, average_text(venue), last[1]))
-
-    def _kline(self, interval: str, candle: Candle, event_ms: int, *, closed: bool) -> bytes:
-        prices, qtys, notionals = self._prices, self._qtys, self._notionals
-        return stream.kline(
-            self._symbol,
-            interval,
-            event_ms,
-            open_ms=candle.open_ms,
-            close_ms=candle.close_ms,
-            open=prices[candle.open],
-            high=prices[candle.high],
-            low=prices[candle.low],
-            close=prices[candle.close],
-            volume=qtys[candle.volume],
-            quote_volume=notionals[candle.quote_volume],
-            trades=candle.trades,
-            first_id=candle.first_id,
-            last_id=candle.last_id,
-            taker_base=qtys[candle.taker_volume],
-            taker_quote=notionals[candle.taker_quote],
-            closed=closed,
-        )
 
 
 def _renumbered(payload: bytes, **ids: int) -> bytes:

@@ -6,9 +6,10 @@ back to where it began, so that weeks later the price is still of the same size.
 strength itself wanders (stochastic volatility), jumps that fade, and every few minutes or hours a crash of 5 to 9 %
 in seconds that recovers most of itself in a minute.
 
-Around that price there is a book of one level a side with a spread of one or a few ticks. Some six times a second
-something happens: the price has left the spread and a taker sweeps what stood in the way; or a taker takes part of
-one side; or sizes change. Trades take from the size displayed before them.
+Around that price there is a book with a spread of one or a few ticks and some fifty to a hundred levels a side, most of
+them at rounder prices. Some six times a second something happens: the price has left the spread and a taker sweeps
+what stood in the way; or a taker takes part of one side; or sizes change. Trades take from the size displayed before
+them. What changed of the book is told as a depth difference, then come the best prices.
 
 Floats make the path; what leaves this module is ticks and lots. Same seed and start, same market, on every platform
 whose `math` agrees.
@@ -18,13 +19,14 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
+from tetrio.core.market import Side
 from tetrio.core.money import SymbolRules
 from tetrio.errors import ConfigError, MarketError
 from tetrio.sim.candles import Candle, open_of, widen
-from tetrio.sim.events import Batch, MarketEvent, PublicTrade, Top
+from tetrio.sim.events import Batch, Depth, MarketEvent, PublicTrade, Top
 from tetrio.wire.rules import split_symbol
 
 DEFAULT_SYMBOL = "ETHFDUSD"
@@ -110,6 +112,85 @@ class _Path:
         self._to, self._length_s = self._edge(), rng.uniform(10.0, 26.0)
 
 
+class _Ladder:
+    """One side of the book: its best price and what stands behind it."""
+
+    STEP = 40
+    """Ticks from one of the rounder prices to the next."""
+    LEAST, KEPT, MOST = 55, 75, 100
+    """Levels: of fewer, or of more, the far end is filled up or cut to `KEPT`."""
+    LIVELY = 30
+    """How many of the rounder prices behind the best one change by themselves."""
+
+    def __init__(self, side: Side, rng: random.Random, sizes: Sequence[int]) -> None:
+        self._sign = 1 if side is Side.SELL else -1
+        self._rng, self._sizes = rng, sizes
+        self._levels: dict[int, int] = {}
+        self._best = self._far = 0
+
+    def move(self, best: int, lots: int) -> list[tuple[int, int]]:
+        """The best price is `best` now, with `lots`; what has changed: price and lots."""
+        sign, levels, changes = self._sign, self._levels, list[tuple[int, int]]()
+        if best != self._best:
+            if sign * best > sign * self._best:  # it is worse: what was better is gone
+                changes += [(price, 0) for price in levels if sign * price < sign * best]
+                for price, _ in changes:
+                    del levels[price]
+            elif self._best:
+                self._fill(best, self._best, changes)
+            self._best = best
+        if levels.get(best) != lots:
+            levels[best] = lots
+            changes.append((best, lots))
+        if len(levels) < self.LEAST:
+            self._lengthen(changes)
+        elif len(levels) > self.MOST:
+            self._shorten(changes)
+        return changes
+
+    def flicker(self) -> list[tuple[int, int]]:
+        """One level behind the best price changes, goes or comes."""
+        price = self._rounder(self._best) + self._sign * self.STEP * int(self._rng.random() * self.LIVELY)
+        if price <= 0:
+            return []
+        lots = 0 if price in self._levels and self._rng.random() < 0.1 else self._size()
+        if lots:
+            self._levels[price] = lots
+        else:
+            del self._levels[price]
+        return [(price, lots)]
+
+    def _fill(self, near: int, until: int, changes: list[tuple[int, int]]) -> None:
+        """New levels between the new best price and the old one."""
+        for price in range(self._rounder(near), until, self._sign * self.STEP):
+            self._levels[price] = lots = self._size()
+            changes.append((price, lots))
+
+    def _lengthen(self, changes: list[tuple[int, int]]) -> None:
+        levels, sign = self._levels, self._sign
+        far = max(self._far, self._best) if sign > 0 else min(self._far or self._best, self._best)
+        price = self._rounder(far)
+        while len(levels) < self.KEPT and price > 0:
+            levels[price] = lots = self._size()
+            changes.append((price, lots))
+            far, price = price, price + sign * self.STEP
+        self._far = far
+
+    def _shorten(self, changes: list[tuple[int, int]]) -> None:
+        near = sorted(self._levels, reverse=self._sign < 0)
+        for price in near[self.KEPT :]:
+            del self._levels[price]
+            changes.append((price, 0))
+        self._far = near[self.KEPT - 1]
+
+    def _rounder(self, price: int) -> int:
+        """The next rounder price behind `price`."""
+        return (price // self.STEP + 1 if self._sign > 0 else (price - 1) // self.STEP) * self.STEP
+
+    def _size(self) -> int:
+        return self._sizes[int(self._rng.random() * len(self._sizes))]
+
+
 class Synthetic:
     """A generated market."""
 
@@ -135,6 +216,10 @@ class Synthetic:
         self._ask = self._bid + 1
         self._bid_qty, self._ask_qty = self._size(), self._size()
         self._update_id, self._trade_id = 1_000_000, 0
+        behind = random.Random(self.first_price_ticks)  # noqa: S311  # draws of its own: the path is the same without
+        sizes = [1 + int(20_000 * math.exp(behind.gauss(1.0, 0.9))) for _ in range(1024)]
+        self._ladders = {side: _Ladder(side, behind, sizes) for side in Side}
+        self._behind = behind
 
     def history(self, interval: str, limit: int) -> list[Candle]:
         """The generated past: a day of minutes, and what longer candles they make; none shorter than a minute."""
@@ -148,12 +233,12 @@ class Synthetic:
     def batches(self) -> Iterator[Batch]:
         """The market, without end: one batch an event time, at least a millisecond apart."""
         rng, now_ms = self._rng, self.first_ns // 1_000_000
-        yield self._batch(now_ms, [self._top()])
+        yield self._batch(now_ms, self._book(now_ms))
         while True:
             waited_ms = max(1, round(rng.expovariate(_EVENTS_PER_S) * 1000))
             now_ms += waited_ms
             middle = self.first_price_ticks * math.exp(self._path.step(waited_ms / 1000))
-            spread = rng.choices((1, 2, 3, 5), (70, 18, 8, 4))[0]
+            spread = rng.choices((1, 2, 3, 5), cum_weights=(70, 88, 96, 100))[0]
             bid = max(1, math.floor(middle - spread / 2))
             yield self._batch(now_ms, self._happen(bid, bid + spread, now_ms))
 
@@ -177,8 +262,7 @@ class Synthetic:
             events.append(self._trade(far, self._size(), not up, now_ms))
         self._bid, self._ask = bid, ask
         self._bid_qty, self._ask_qty = self._size(), self._size()
-        events.append(self._top())
-        return events
+        return events + self._book(now_ms)
 
     def _nibble(self, now_ms: int) -> list[MarketEvent]:
         """Trades take part of one side, or sizes change."""
@@ -196,8 +280,17 @@ class Synthetic:
             self._ask_qty = self._size()
         else:
             self._bid_qty = self._size()
-        events.append(self._top())
-        return events
+        return events + self._book(now_ms, flicker=Side.BUY if self._behind.random() < 0.5 else Side.SELL)
+
+    def _book(self, now_ms: int, flicker: Side | None = None) -> list[MarketEvent]:
+        """What has changed of the book, and the best prices."""
+        bids = self._ladders[Side.BUY].move(self._bid, self._bid_qty)
+        asks = self._ladders[Side.SELL].move(self._ask, self._ask_qty)
+        if flicker is not None:
+            changes = bids if flicker is Side.BUY else asks
+            changes += self._ladders[flicker].flicker()
+        before, top = self._update_id, self._top()
+        return [Depth(before + 1, top.update_id, now_ms, bids, asks), top]
 
     def _top(self) -> Top:
         self._update_id += self._rng.randrange(1, 6)

@@ -12,34 +12,40 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TextIO
 
-import attrs
+import msgspec
 
 from tetrio.core.money import decimal
 from tetrio.errors import ConfigError
 from tetrio.sim.audit import Audit
 from tetrio.sim.auth import HmacSecret, KeyRights, Keys
 from tetrio.sim.candles import Candles
+from tetrio.sim.depth import MadeBook, PublicBook, Quote
 from tetrio.sim.engine import Engine
+from tetrio.sim.events import AggTrade
 from tetrio.sim.limits import PRODUCTION, Addresses, BanRules, OrderCounter, limit_of
 from tetrio.sim.orders import Execution, Rejected, Report, TradePrint, UserEvent
+from tetrio.sim.reference import ReferencePrice
 from tetrio.sim.reports import Reports, Told
 from tetrio.sim.shapes import Shapes
 from tetrio.sim.tape import Market
+from tetrio.sim.tickers import Day, last_day
 from tetrio.wire.rules import RateLimit
 from tetrio.wire.sign import Verifier
 
 ACCOUNT = "main"
 UID = 100000001
 HISTORY = 1500  # 1m candles from before the market that klines can tell
-RECENT_TRADES = 1000
+TRADES_KEPT = 10_000
+"""Public trades, aggregates and block trades that can be asked for, of each the newest."""
+GENERATED = ("synthetic", "klines")
+"""Kinds of markets whose book is made here, with clients' orders in it."""
 
 Listener = Callable[[str, Sequence[Told]], None]
 """Hears (account, events)."""
 
 
-@attrs.frozen(kw_only=True)
-class RecentTrade:
-    """A public trade as trades.recent tells it."""
+class RecentTrade(msgspec.Struct, frozen=True, gc=False):
+    """A public trade, or a block trade, as queries tell it."""
 
     trade_id: int
     price: int
@@ -137,11 +143,18 @@ class Venue:
         self.candles = Candles(market.history("1m", HISTORY))
         self.addresses = Addresses(limits, bans)
         self.orders = OrderCounter(self.limits)
-        self.recent: collections.deque[RecentTrade] = collections.deque(maxlen=RECENT_TRADES)
+        self.recent: collections.deque[RecentTrade] = collections.deque(maxlen=TRADES_KEPT)
+        self.aggregates: collections.deque[AggTrade] = collections.deque(maxlen=TRADES_KEPT)
+        self.blocks: collections.deque[RecentTrade] = collections.deque(maxlen=TRADES_KEPT)
+        self.book = MadeBook() if market.kind in GENERATED else PublicBook(differences=_records_depth(market))
+        self.reference: ReferencePrice | None = None
+        """None: the symbol has none. Changed by `set_reference`."""
         self.updated_ms = self.now_ms()
         self.audit = Audit(audit, self.engine)
         self.on_prints: Callable[[Sequence[TradePrint]], None] | None = None
-        """Told of clients' trades, after the clients concerned."""
+        """Told of clients' trades, which may be none, whenever the engine has changed; after the clients concerned."""
+        self.on_block: Callable[[RecentTrade], None] | None = None
+        """Told of block trades."""
         self.closed = False
         """Nothing new is accepted any more."""
         self._listeners: list[Listener] = []
@@ -229,8 +242,36 @@ class Venue:
             told = [self.reports.told(event) for event in events]
             for listener in tuple(self._listeners):
                 listener(ACCOUNT, told)
-        if prints and self.on_prints is not None:
+        if (events or prints) and self.on_prints is not None:
             self.on_prints(prints)
+
+    # -- the market -------------------------------------------------------------------------------------------------
+    def quote(self) -> Quote:
+        """Best prices as the public sees them."""
+        if isinstance(self.book, MadeBook):
+            return self.book.quote
+        top = self.engine.top(self.symbol)
+        return (top.bid, top.bid_qty, top.ask, top.ask_qty) if top else (0, 0, 0, 0)
+
+    def last_day(self, now_ms: int) -> Day:
+        """Statistics of the 24 hours before `now_ms`, market time."""
+        last_qty = self.recent[-1].qty if self.recent else 0
+        return last_day(self.candles, self.rules, now_ms, last_qty=last_qty, quote=self.quote())
+
+    def set_reference(self, reference: ReferencePrice | None) -> None:
+        """Another reference price, for whoever asks and for the engine."""
+        self.reference = reference
+        ticks = reference.price_ticks if reference is not None else None
+        self.engine.set_reference(self.symbol, None if ticks is None else ticks * self.rules.tick_size)
+
+    def block_trade(self, price: int, qty: int, buyer_is_maker: bool) -> RecentTrade:
+        """Somebody has agreed on a trade outside the book: ticks, lots; it moves no price and nobody's balance."""
+        trade_id = self.blocks[-1].trade_id + 1 if self.blocks else 1
+        trade = RecentTrade(trade_id, price, qty, self.clock.now_ms(), buyer_is_maker)
+        self.blocks.append(trade)
+        if self.on_block is not None:
+            self.on_block(trade)
+        return trade
 
     def _fund(self, asset: str, amount: str) -> None:
         try:
@@ -238,3 +279,7 @@ class Venue:
         except ValueError as error:
             raise ConfigError(f"funds of {asset}: {error}") from None
         self.audit.deposit(ACCOUNT, asset, units, self.clock.now_ns())
+
+
+def _records_depth(market: Market) -> bool:
+    return any(name.partition("@")[2].partition("@")[0] == "depth" for name in market.streams)

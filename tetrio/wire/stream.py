@@ -9,7 +9,7 @@ payload counts as its last value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -397,6 +397,7 @@ def avg_price(symbol: str, event_ms: int, price: str, last_trade_ms: int, interv
 
 
 Levels = Sequence[tuple[str, str]]
+"""(price, quantity)"""
 
 
 def depth_update(symbol: str, event_ms: int, first_id: int, last_id: int, bids: Levels, asks: Levels) -> bytes:
@@ -436,11 +437,49 @@ def mini_ticker(
     )
 
 
+def ticker(kind: str, symbol: str, event_ms: int, day: Mapping[str, object]) -> bytes:
+    """`<s>@ticker`, `<s>@ticker_<w>`: `kind` is 24hrTicker, 1hTicker, ...; `day` holds the other members in order."""
+    return _json({"e": kind, "E": event_ms, "s": symbol, **day})
+
+
+def block_trade(
+    symbol: str, trade_id: int, price: str, qty: str, at_ms: int, buyer_is_maker: bool, event_ms: int
+) -> bytes:
+    """`<s>@blockTrade`."""
+    return _json(
+        {
+            "e": "blockTrade",
+            "E": event_ms,
+            "s": symbol,
+            "t": trade_id,
+            "p": price,
+            "q": qty,
+            "T": at_ms,
+            "m": buyer_is_maker,
+        }
+    )
+
+
+def reference_price(symbol: str, price: str | None, at_ms: int) -> bytes:
+    """`<s>@referencePrice`; None while there is none."""
+    return _json({"e": "referencePrice", "s": symbol, "r": price, "t": at_ms})
+
+
 def server_shutdown(event_ms: int) -> bytes:
     """The raw shape; on combined lines wrap it: `combined("!serverShutdown", …)`."""
     return _json(ServerShutdown(event_ms))
 
 
+def array(payloads: Sequence[bytes]) -> bytes:
+    """The payload of an `@arr` stream."""
+    return b"[%b]" % b",".join(payloads)
+
+
 def combined(name: str, payload: bytes) -> bytes:
     """`{"stream":…,"data":…}` around a payload."""
-    return b'{"stream":%b,"data":%b}' % (_json(name), payload)
+    return combined_head(name) + payload + b"}"
+
+
+def combined_head(name: str) -> bytes:
+    """What stands before the payload, where many of one stream are wrapped; behind it comes a brace."""
+    return b'{"stream":%b,"data":' % _json(name)
