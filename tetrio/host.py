@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -18,24 +19,29 @@ from typing import TextIO
 import attrs
 import trio
 
-from tetrio import log
+from tetrio import keys, log
 from tetrio.config import Given, Text, parse_funds, structure_one
 from tetrio.errors import ConfigError
 from tetrio.journal import Journal, PatientSink, StreamSink
 from tetrio.log import Secret
 from tetrio.net.clock import WallClock
 from tetrio.net.signals import heed
-from tetrio.sim import tape
+from tetrio.sim import faults, latency, tape
+from tetrio.sim.admin import AdminDoor
 from tetrio.sim.audit import open_audit
 from tetrio.sim.auth import HmacSecret, KeyRights, parse_rights
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
+from tetrio.sim.latency import Latency
 from tetrio.sim.limits import PRODUCTION, parse_limits
 from tetrio.sim.relay import Relay, Source, open_relay
+from tetrio.sim.wsapi import METHODS
 from tetrio.venue import VENUE_URLS, check_url, is_loopback
 from tetrio.wire.rules import RateLimit
 from tetrio.wire.sign import Verifier
 
 RELAYED = "binance"
+ADMIN_CREDENTIAL = "admin-token"
+CRASH = 137  # exit code of the fault `exit`: as if killed
 STREAM_MESSAGES = 5  # a second, which a market stream takes from its client
 UNLIMITED_MESSAGES = 10_000
 RELAY_WITHIN_S = 30.0  # to learn of a relayed market
@@ -63,7 +69,9 @@ class Settings:
     maker: Decimal
     taker: Decimal
     fills: str
-    latency_ms: float
+    latency: Latency
+    faults: Sequence[str]
+    admin: AdminDoor | None
     limits: Sequence[RateLimit] = PRODUCTION
     stream_messages_per_s: int = STREAM_MESSAGES
 
@@ -102,7 +110,10 @@ def _exchange(settings: Settings, clock: WallClock, market: tape.Market, audit: 
             maker=settings.maker,
             taker=settings.taker,
             seed=settings.seed,
-            latency_ms=settings.latency_ms,
+            latency=settings.latency,
+            faults=settings.faults,
+            on_exit=lambda: os._exit(CRASH),
+            admin=settings.admin,
             limits=settings.limits,
             stream_messages_per_s=settings.stream_messages_per_s,
             audit=audit,
@@ -127,7 +138,8 @@ async def _serve(
             if exchange is None:
                 exchange = _exchange(settings, clock, await _relay(settings, clock, notes), audit)
             urls = await nursery.start(exchange.run)
-            _say(rest=urls.rest, ws_api=urls.ws_api, stream=urls.stream, sbe=urls.sbe)
+            admin = {"admin": urls.admin} if urls.admin else {}
+            _say(rest=urls.rest, ws_api=urls.ws_api, stream=urls.stream, sbe=urls.sbe, **admin)
 
 
 async def _ended_by(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
@@ -167,6 +179,37 @@ def parse_listen(text: str) -> tuple[str, int]:
     if not is_loopback(host):
         raise ValueError(f"{host} is not on this host: the exchange listens on loopback only")
     return "127.0.0.1" if host.lower() == "localhost" else host, int(port)  # one address, so one port
+
+
+def parse_admin(listen: str | None, token_file: Path | None, credentials: str | None) -> AdminDoor | None:
+    """--admin HOST:PORT and the file with its token; ValueError, ConfigError, UnsafeError.
+
+    credentials   the directory of systemd's credentials, where the token is `admin-token`
+    """
+    if listen is None:
+        if token_file is not None:
+            raise ValueError("it goes with --admin HOST:PORT")
+        return None
+    if token_file is None and credentials is not None:
+        token_file = Path(credentials) / ADMIN_CREDENTIAL
+    if token_file is None:
+        raise ValueError(f"a token is needed: --admin-token-file FILE, or systemd's credential {ADMIN_CREDENTIAL}")
+    host, port = parse_listen(listen)
+    return AdminDoor(host=host, port=port, token=keys.read_admin_token(token_file))
+
+
+def read_latency(text: str) -> Latency:
+    """--latency-ms; ValueError."""
+    return latency.parse_latency(text)
+
+
+def check_faults(given: Sequence[str]) -> None:
+    """Every --fault; ValueError names the first that is none."""
+    for text in given:
+        try:
+            faults.parse(text, METHODS)
+        except faults.FaultError as error:
+            raise ValueError(f"{faults.shown(text)}: {error}") from None
 
 
 def parse_fees(text: str) -> tuple[Decimal, Decimal]:
@@ -224,20 +267,20 @@ def parse_assets(text: str) -> tuple[str, str]:
 
 def read_keys(public: Sequence[str], secret: Sequence[str]) -> dict[str, Verifier | HmacSecret]:
     """--key APIKEY=PUBLIC.pem and --secret APIKEY=HMACSECRET; ConfigError on anything else. Messages show no secret."""
-    keys: dict[str, Verifier | HmacSecret] = {}
+    found: dict[str, Verifier | HmacSecret] = {}
     for given in public:
         name, equals, path = given.partition("=")
         if not (equals and name and path):
             raise ConfigError(f"--key {given}: write APIKEY=PUBLIC.pem")
-        keys[name] = Verifier.from_pem(_text_of(Path(path)), f"the public key {path}")
+        found[name] = Verifier.from_pem(_text_of(Path(path)), f"the public key {path}")
     for given in secret:
         name, equals, value = given.partition("=")
         if not (equals and name and value):
             raise ConfigError("--secret: write APIKEY=HMACSECRET")
-        if name in keys:
+        if name in found:
             raise ConfigError("--secret: the same API key was given with --key")
-        keys[name] = HmacSecret(Secret(value))
-    return keys
+        found[name] = HmacSecret(Secret(value))
+    return found
 
 
 def read_rights(given: Sequence[str], keys: Collection[str]) -> dict[str, KeyRights] | None:

@@ -28,6 +28,7 @@ SEED_BYTES = 32
 SHOWN = 4  # characters of an API key that a check shows, of a long one only
 LONG = 16
 USUAL = 64  # characters of Binance's API keys
+SHORTEST_ADMIN_TOKEN = 16  # characters
 
 
 @attrs.frozen
@@ -110,6 +111,15 @@ def read_token(path: Path) -> Secret:
     """The token of a Telegram bot, as `read_api_key` reads an API key, and nobody else may have put it there."""
     check_place(path)
     return _read_word(path, "Telegram token", "the token that @BotFather showed")
+
+
+def read_admin_token(path: Path) -> Secret:
+    """The token of an exchange's admin port, in the same way; ConfigError also for one that could be guessed."""
+    check_place(path)
+    token = _read_word(path, "admin token", "a long random word")
+    if len(token.reveal()) < SHORTEST_ADMIN_TOKEN:
+        raise ConfigError(f"the admin token in {path} is shorter than {SHORTEST_ADMIN_TOKEN} characters")
+    return token
 
 
 def _read_word(path: Path, what: str, wanted: str) -> Secret:

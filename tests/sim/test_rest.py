@@ -38,6 +38,7 @@ from tests.sim.served import (
 from tetrio.errors import ConfigError
 from tetrio.net import simnet
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig, Urls
+from tetrio.sim.latency import parse_latency
 from tetrio.sim.limits import parse_limits
 from tetrio.sim.methods import ENDPOINTS
 from tetrio.sim.rest import PATHS
@@ -389,7 +390,7 @@ async def test_requests_are_counted_whatever_they_ask(autojump_clock: MockClock,
 async def test_a_request_that_becomes_too_old_inside_costs_weight_and_an_order(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
-    async with served(tmp_path, latency_ms=300) as exchange:
+    async with served(tmp_path, latency=parse_latency("300")) as exchange:
         late = await exchange.rest("POST", "order", **MAKER, recvWindow=299)
         assert (late["status"], late["body"]["code"]) == (400, -1021)
         assert late["headers"]["X-MBX-USED-WEIGHT"] == "1"

@@ -16,6 +16,7 @@ from tests.sim.served import KEYS, START_MS, SYMBOL, UPGRADE, Client, Line, Serv
 from tetrio.net import simnet, virtual
 from tetrio.net.clock import AnchoredClock
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
+from tetrio.sim.latency import parse_latency
 from tetrio.sim.tape import open_market
 from tetrio.wire.frames import TEXT, FrameReader, client_frame
 from tetrio.wire.stream import KlineUpdate, MarketDecoder
@@ -89,7 +90,7 @@ async def test_a_market_of_its_own_process_runs_at_its_speed(autojump_clock: Moc
 
 
 async def test_latency_delays_market_data(autojump_clock: MockClock, tmp_path: Path) -> None:
-    async with served(tmp_path, latency_ms=250) as exchange:
+    async with served(tmp_path, latency=parse_latency("250")) as exchange:
         line = await exchange.line("bookTicker")
         await line.receive()
         assert trio.current_time() == pytest.approx(0.25)

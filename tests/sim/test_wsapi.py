@@ -35,6 +35,7 @@ from tests.sim.served import (
     trade,
 )
 from tetrio.sim.auth import KeyRights
+from tetrio.sim.latency import parse_latency
 from tetrio.sim.limits import FrameCounter, MessageRate
 from tetrio.wire.frames import client_frame
 from tetrio.wire.rules import PRODUCTION_LIMITS, RateLimit
@@ -626,7 +627,7 @@ async def test_connection_attempts_are_limited_for_each_service(
 async def test_a_request_that_becomes_too_old_inside_counts_as_an_order(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
-    async with served(tmp_path, latency_ms=300) as exchange:
+    async with served(tmp_path, latency=parse_latency("300")) as exchange:
         client = await exchange.trader()
         late = await client.order(**ORDER, recvWindow=299)
         assert (code(late), [row["count"] for row in late["rateLimits"]][:2]) == (-1021, [1, 1])
@@ -661,7 +662,7 @@ def test_frames_are_counted_however_they_are_cut(frames: list[tuple[int, int]], 
 
 
 async def test_latency_delays_requests_and_events_each(autojump_clock: MockClock, tmp_path: Path) -> None:
-    async with served(tmp_path, latency_ms=40) as exchange:
+    async with served(tmp_path, latency=parse_latency("40")) as exchange:
         client = await exchange.trader()
         began = trio.current_time()
         reply = await client.maker("BUY", "3400.00")
@@ -672,7 +673,7 @@ async def test_latency_delays_requests_and_events_each(autojump_clock: MockClock
 
 
 async def test_latency_does_not_queue_requests_behind_each_other(autojump_clock: MockClock, tmp_path: Path) -> None:
-    async with served(tmp_path, latency_ms=100) as exchange:
+    async with served(tmp_path, latency=parse_latency("100")) as exchange:
         client = await exchange.client()
         began = trio.current_time()
         for number in range(10):
@@ -682,7 +683,7 @@ async def test_latency_does_not_queue_requests_behind_each_other(autojump_clock:
 
 
 async def test_a_request_that_latency_makes_late_is_refused(autojump_clock: MockClock, tmp_path: Path) -> None:
-    async with served(tmp_path, latency_ms=300) as exchange:
+    async with served(tmp_path, latency=parse_latency("300")) as exchange:
         client = await exchange.trader()
         assert code(await client.order(**ORDER, recvWindow=299)) == -1021
         assert (await client.order(**ORDER, recvWindow=300))["status"] == 200

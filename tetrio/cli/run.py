@@ -142,7 +142,12 @@ def _add_exchange(commands: Commands) -> None:
     add("--seed", default="1", metavar="N", help="what the synthetic market and ids are drawn from")
     add("--fee", default="0,0", metavar="MAKER,TAKER", help="commission, fractions (default 0,0)")
     add("--assets", metavar="BASE/QUOTE", help="where the symbol's name does not tell them")
-    add("--latency-ms", type=_milliseconds, default=0.0, metavar="N", help="delay of every reply")
+    add(
+        "--latency-ms",
+        default="0",
+        metavar="N",
+        help="delay of market data, order entry and reports each, or market=5,order=2~1,report=3 (after ~ the jitter)",
+    )
     add("--fills", default="queue", metavar="MODEL", help="when a resting order fills: queue, through, touch")
     add(
         "--limits",
@@ -150,14 +155,25 @@ def _add_exchange(commands: Commands) -> None:
         metavar="LIMITS",
         help="production (default), off, or changes of production such as ORDERS:10s=5000,REQUEST_WEIGHT:1m=60000",
     )
-    add("--fault", metavar="SPEC", help=argparse.SUPPRESS)
+    add(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="what goes wrong, such as stall:stream:10s@30s; repeatable; `--fault help` explains all",
+    )
+    add("--admin", metavar="HOST:PORT", help="arm faults there over HTTP while it runs; 0: any port")
+    add("--admin-token-file", type=Path, metavar="FILE", help="the token that --admin asks for")
 
 
 def _exchange(options: argparse.Namespace) -> int:
     if options.speed == "max":
         raise Usage("exchange --speed max: two processes share no clock; give a number, or use `tetrio serve`")
-    if options.fault:
-        raise Usage("exchange --fault: not part of this version yet")
+    if "help" in options.fault:
+        from tetrio.sim import faults
+
+        print(faults.usage())
+        return 0
     with _heeded_later():
         return _host(options)
 
@@ -170,6 +186,18 @@ def _host(options: argparse.Namespace) -> int:
         address, port = host.parse_listen(options.listen)
     except ValueError as error:
         raise Usage(f"exchange --listen: {error}") from None
+    try:
+        latency = host.read_latency(options.latency_ms)
+    except ValueError as error:
+        raise Usage(f"exchange --latency-ms: {error}") from None
+    try:
+        host.check_faults(options.fault)
+    except ValueError as error:
+        raise Usage(f"exchange --fault {error}") from None
+    try:
+        admin = host.parse_admin(options.admin, options.admin_token_file, os.environ.get("CREDENTIALS_DIRECTORY"))
+    except ValueError as error:
+        raise Usage(f"exchange --admin: {error}") from None
     numbers = {
         name: structure_one(Given(f"venue.{name}", Text(getattr(options, name)), f"--{name}"))
         for name in ("speed", "seed", "fills")
@@ -193,19 +221,11 @@ def _host(options: argparse.Namespace) -> int:
             audit=options.audit,
             maker=maker,
             taker=taker,
-            latency_ms=options.latency_ms,
             limits=host.read_limits(options.limits),
             stream_messages_per_s=host.UNLIMITED_MESSAGES if options.limits == "off" else host.STREAM_MESSAGES,
+            latency=latency,
+            faults=options.fault,
+            admin=admin,
             **numbers,  # type: ignore[arg-type]  # structured by the types of VenueParams
         )
     )
-
-
-def _milliseconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds") from None
-    if not 0 <= value <= 60_000:
-        raise argparse.ArgumentTypeError(f"{text} is outside 0 to 60000")
-    return value

@@ -75,10 +75,10 @@ class _Pipe:
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             sock.check_open()
-            if self.reset:
-                raise ConnectionResetError(errno.ECONNRESET, "connection reset by peer")
             if self.chunks:
                 break
+            if self.reset:
+                raise ConnectionResetError(errno.ECONNRESET, "connection reset by peer")
             if self.ended:
                 return b""
             await self.readers.park()
@@ -210,7 +210,11 @@ class _Socket(trio.socket.SocketType):
         return await self._inward.receive(bufsize, self)
 
     def reset(self) -> None:
-        """Cut the connection as a RST does: both ends fail at their next use."""
+        """Cut the connection as a RST does: both ends fail at their next use, the peer once it has read what was here
+        before, as on Linux.
+        """
+        if self._inward is not None:
+            self._inward.chunks.clear()
         for pipe in (self._outward, self._inward):
             if pipe is not None:
                 pipe.break_off()

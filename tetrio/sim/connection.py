@@ -40,6 +40,10 @@ PROTOCOL_ERRORS = (
 """What a client, or the network, can do to a connection."""
 
 
+_Late = tuple[float, float, str | bytes]
+"""(when it came, when it is due, message)."""
+
+
 class Transport(trio.abc.Stream):
     """A stream whose writes are whole: each waits for the one before.
 
@@ -47,9 +51,10 @@ class Transport(trio.abc.Stream):
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
+        self.stream = stream
+        """The one below."""
         self._lock = trio.Lock()
-        self._send_now: Callable[[bytes], bool] | None = getattr(getattr(stream, "socket", None), "send_now", None)
+        self._send_now: Callable[[bytes], bool] | None = getattr(stream, "send_now", None)
         self.on_gone: Callable[[], None] | None = None
         """Called when nothing more can come in."""
         self.on_bytes: Callable[[bytes | bytearray], None] | None = None
@@ -62,9 +67,8 @@ class Transport(trio.abc.Stream):
     @property
     def address(self) -> str:
         """The peer's host, "memory" where there is none."""
-        if isinstance(self._stream, trio.SocketStream):
-            return str(self._stream.socket.getpeername()[0])
-        return "memory"
+        sock = getattr(self.stream, "socket", None)
+        return "memory" if sock is None else str(sock.getpeername()[0])
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send, after whoever sends now."""
@@ -73,7 +77,7 @@ class Transport(trio.abc.Stream):
         except trio.WouldBlock:
             await self._lock.acquire()
         try:
-            await self._stream.send_all(data)
+            await self.stream.send_all(data)
         finally:
             self._lock.release()
 
@@ -85,13 +89,13 @@ class Transport(trio.abc.Stream):
 
     async def wait_send_all_might_not_block(self) -> None:
         """As the stream below."""
-        await self._stream.wait_send_all_might_not_block()
+        await self.stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """What the peer sent."""
         while True:
             try:
-                data = await self._stream.receive_some(max_bytes)
+                data = await self.stream.receive_some(max_bytes)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self._gone()
                 raise
@@ -105,7 +109,7 @@ class Transport(trio.abc.Stream):
 
     async def aclose(self) -> None:
         """Close the stream below."""
-        await self._stream.aclose()
+        await self.stream.aclose()
 
     def _gone(self) -> None:
         self.gone = True
@@ -129,26 +133,25 @@ class Connection:
         self.why = "the connection was lost"
         """Why the connection ended, for the record."""
 
-    def push(self, frames: bytes, delay_s: float = 0.0) -> None:
-        """Send whole frames, in `delay_s` seconds. A client that has let its outbox fill up is cut."""
+    def push(self, frames: bytes, due_s: float = 0.0) -> None:
+        """Send whole frames at `due_s` of trio's clock, 0: now. A client that has let its outbox fill up is cut."""
         if self._closing is not None:
             return
         if len(frames) > self._room:
             self.cut(1008, "outbox overflow: the client reads too slowly")
             self._scope.cancel()
             return
-        if not delay_s and not self._outbox and not self._writing and self._transport.send_now(frames):
+        if not due_s and not self._outbox and not self._writing and self._transport.send_now(frames):
             return
         self._room -= len(frames)
-        due = trio.current_time() + delay_s if delay_s else 0.0
-        sooner = not self._outbox or due < self._outbox[0][0]
-        heapq.heappush(self._outbox, (due, next(self._numbers), frames))
+        sooner = not self._outbox or due_s < self._outbox[0][0]
+        heapq.heappush(self._outbox, (due_s, next(self._numbers), frames))
         if sooner:
             self._wake.unpark_all()
 
-    def push_text(self, text: str | bytes, delay_s: float = 0.0) -> None:
+    def push_text(self, text: str | bytes) -> None:
         """Send one text message."""
-        self.push(text_frame(text.encode() if isinstance(text, str) else text), delay_s)
+        self.push(text_frame(text.encode() if isinstance(text, str) else text))
 
     def cut(self, code: int, why: str) -> None:
         """Close the connection with `code` and `why`, after what is due has been sent."""
@@ -160,29 +163,31 @@ class Connection:
 
     async def run(
         self,
-        handle: Callable[[str | bytes], None],
+        handle: Callable[[str | bytes, float], None],
         *,
-        delay_s: float = 0.0,
+        due_s: Callable[[], float] | None = None,
         ping_s: float,
         pong_s: float,
         lifetime_s: float,
-        payload: Callable[[], bytes],
+        payload: Callable[[], bytes | None],
     ) -> None:
-        """Hand every message to `handle`, `delay_s` seconds after it came, until the connection ends for any reason.
+        """Hand every message to `handle`, with how long it was held up (s), until the connection ends for any reason.
 
+        due_s            when a message that comes now is handed on, on trio's clock; None: at once
         ping_s, pong_s   how often the client is pinged, and how long it may take to answer
         lifetime_s       how long the connection may last
-        payload          makes the payload of a ping, each another
+        payload          makes the payload of a ping, each another; None: no ping this time
         """
         with self._scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._ping, ping_s, pong_s, payload)
                 nursery.start_soon(self._retire, lifetime_s)
-                if delay_s:
-                    send, receive = trio.open_memory_channel[tuple[float, str | bytes]](MESSAGES_WAITING)
+                if due_s is not None:
+                    send, receive = trio.open_memory_channel[_Late](MESSAGES_WAITING)
                     nursery.start_soon(_later, receive, handle)
-                    handle = self._delay(send, delay_s)
-                nursery.start_soon(self._read, handle, nursery.cancel_scope)
+                    nursery.start_soon(self._read, self._delay(send, due_s), nursery.cancel_scope)
+                else:
+                    nursery.start_soon(self._read, lambda message: handle(message, 0.0), nursery.cancel_scope)
                 await self._write()
                 nursery.cancel_scope.cancel()
         if self._closing is not None and not self._writing:  # after half a frame there is nothing left to say
@@ -224,14 +229,12 @@ class Connection:
                 return
             handle(message)
 
-    def _delay(
-        self, send: trio.MemorySendChannel[tuple[float, str | bytes]], delay_s: float
-    ) -> Callable[[str | bytes], None]:
+    def _delay(self, send: trio.MemorySendChannel[_Late], due_s: Callable[[], float]) -> Callable[[str | bytes], None]:
         def delayed(message: str | bytes) -> None:
             try:
-                send.send_nowait((trio.current_time() + delay_s, message))
+                send.send_nowait((trio.current_time(), due_s(), message))
             except trio.WouldBlock:
-                self.cut(1008, f"more than {MESSAGES_WAITING} requests within {delay_s:g} s of latency")
+                self.cut(1008, f"more than {MESSAGES_WAITING} requests within the latency")
 
         return delayed
 
@@ -239,12 +242,15 @@ class Connection:
         await trio.sleep(lifetime_s)
         self.cut(1001, f"connected for {lifetime_s:g} s, which is the limit")
 
-    async def _ping(self, ping_s: float, pong_s: float, payload: Callable[[], bytes]) -> None:
+    async def _ping(self, ping_s: float, pong_s: float, payload: Callable[[], bytes | None]) -> None:
         while True:
             await trio.sleep(ping_s)
+            content = payload()
+            if content is None:
+                continue
             with trio.move_on_after(pong_s) as patience:
                 try:
-                    await self._ws.ping(payload())
+                    await self._ws.ping(content)
                 except ConnectionClosed:
                     return  # the reader ends the connection
             if patience.cancelled_caught:
@@ -252,12 +258,10 @@ class Connection:
                 self._scope.cancel()
 
 
-async def _later(
-    messages: trio.MemoryReceiveChannel[tuple[float, str | bytes]], handle: Callable[[str | bytes], None]
-) -> None:
-    async for due, message in messages:
+async def _later(messages: trio.MemoryReceiveChannel[_Late], handle: Callable[[str | bytes, float], None]) -> None:
+    async for came, due, message in messages:
         await trio.sleep_until(due)
-        handle(message)
+        handle(message, due - came)
 
 
 Accepted = Callable[[WebSocketConnection, Transport], Awaitable[None]]

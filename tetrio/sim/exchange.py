@@ -7,7 +7,7 @@
 It listens on two ports of one host, REST and WebSocket (any path), through trio's listeners, so that it runs on a
 simulated network unmodified; `serve_ws_stream` and `serve_rest_stream` serve a stream of any kind without a listener.
 A market waits for the first stream subscriber; a relayed one does not. One symbol, one account, and all API keys are
-that account's. Printing, signals and files are the caller's.
+that account's. What may go wrong on it is `mishaps`'. Printing, signals and files are the caller's.
 """
 
 from __future__ import annotations
@@ -29,21 +29,30 @@ import trio
 from trio_websocket import WebSocketConnection
 
 from tetrio.errors import ConfigError
-from tetrio.sim import connection
+from tetrio.net.serving import serve_few
+from tetrio.sim import admin, connection
+from tetrio.sim.admin import AdminDoor
 from tetrio.sim.auth import HmacSecret, KeyRights
 from tetrio.sim.checks import Refused
 from tetrio.sim.connection import Accepted, Connection, Transport, Turned
+from tetrio.sim.faults import FaultError, Spec
+from tetrio.sim.gates import EventGate, RequestGate, RestGate
+from tetrio.sim.latency import Lag, Latency
 from tetrio.sim.limits import PRODUCTION, BanRules, FrameCounter, MessageRate
+from tetrio.sim.mishaps import Guest, Mishaps
 from tetrio.sim.player import Clocks, Player
 from tetrio.sim.relay import Follower, Relay
 from tetrio.sim.rest import UNITS, Application, HttpServer
 from tetrio.sim.streams import Hub, Line
 from tetrio.sim.tape import Market
 from tetrio.sim.venue import Venue
-from tetrio.sim.wsapi import ApiLine, LineOptions
+from tetrio.sim.wires import Wire
+from tetrio.sim.wsapi import METHODS, ApiLine, LineOptions
 from tetrio.wire.control import MAX_STREAMS, Subscriptions
 from tetrio.wire.rules import RateLimit
 from tetrio.wire.sign import Verifier
+from tetrio.wire.stream import ServerShutdown, combined, server_shutdown
+from tetrio.wire.user import encode_event
 
 __all__ = ["Clocks", "Exchange", "ExchangeConfig", "HmacSecret", "KeyRights", "Urls"]
 
@@ -69,9 +78,11 @@ class ExchangeConfig:
     """Commission, a fraction of what is received."""
     taker: Decimal = Decimal(0)
     seed: int = 1
-    """Of what the exchange itself draws: the number it gives each handshake."""
-    latency_ms: float = 0.0
-    """By how much market data, requests and user events are delayed each, in ms of trio's clock."""
+    """Of what the exchange itself draws: the number it gives each handshake, latency, faults."""
+    latency: Latency = Latency()
+    """By how much market data, requests and user events are delayed."""
+    faults: Sequence[str] = ()
+    """What goes wrong from the start, or a time after it (sim.faults)."""
     limits: Sequence[RateLimit] = PRODUCTION
     """Rate limits, kept and told (`sim.limits`); a kind that is missing is as in production."""
     bans: BanRules = attrs.field(factory=BanRules)
@@ -94,6 +105,10 @@ class ExchangeConfig:
     """What may wait for a slow WebSocket client before it is cut."""
     on_market_end: Callable[[int], None] | None = None
     """Called with the number of frames when a recorded market has been played out."""
+    on_exit: Callable[[], None] | None = None
+    """Ends the process, where the exchange has one of its own: for the fault `exit`."""
+    admin: AdminDoor | None = None
+    """Where faults are armed from outside; None: nowhere."""
 
 
 @attrs.frozen
@@ -105,15 +120,18 @@ class Urls:
     stream: str
     sbe: str
     """As `stream`: SBE is not served yet."""
+    admin: str = ""
+    """"" where there is none."""
 
 
 class Exchange:
     """One exchange with one symbol and one account."""
 
     def __init__(self, config: ExchangeConfig) -> None:
-        """Open; the audit's first lines, the deposits, are written here. ConfigError for funds that cannot be."""
+        """Open; the audit's first lines, the deposits, are written here. ConfigError for funds or faults that cannot
+        be.
+        """
         self._config = config
-        self._delay_s = config.latency_ms / 1000
         self.venue = Venue(
             config.market,
             now_ns=config.clocks.now_ns,
@@ -128,8 +146,13 @@ class Exchange:
             audit=config.audit,
         )
         self._hub = Hub()
-        self._rest = HttpServer(Application(self.venue, wallet=config.rights is not None, delay_s=self._delay_s))
+        self.mishaps = Mishaps(self.venue, config.seed, METHODS, config.on_exit)
+        """Its faults: to arm, to heal, to count."""
+        self._faults = [_spec(self.mishaps, text) for text in config.faults]
         self._rng = random.Random(config.seed)  # noqa: S311 - numbers for handshakes, no secrets
+        self._lateness = random.Random(f"{config.seed}:latency")  # noqa: S311 - delays, no secrets
+        app = Application(self.venue, wallet=config.rights is not None)
+        self._rest = HttpServer(RestGate(app, self.mishaps, self.venue, self._lag("order")))
         self._pings = itertools.count(1)
 
     async def run(self, *, task_status: trio.TaskStatus[Urls] = trio.TASK_STATUS_IGNORED) -> None:
@@ -141,12 +164,13 @@ class Exchange:
         """
         player = self._player()
         try:
-            rest, ws = await self._listen()
+            self._arm()
+            listeners = await self._listen()
             async with trio.open_nursery() as nursery:
                 serving = trio.CancelScope(shield=True)
-                nursery.start_soon(self._serve, serving, rest, ws)
+                nursery.start_soon(self._serve, serving, listeners)
                 nursery.start_soon(player.run)
-                task_status.started(self._urls(_port(rest), _port(ws)))
+                task_status.started(self._urls(*map(_port, listeners)))
                 try:
                     await trio.sleep_forever()
                 finally:
@@ -161,43 +185,64 @@ class Exchange:
             return Follower(self.venue, self._hub, config.market)
         return Player(self.venue, self._hub, config.clocks, beat_s=config.beat_s, on_end=config.on_market_end)
 
-    async def _serve(
-        self, scope: trio.CancelScope, rest: list[trio.SocketListener], ws: list[trio.SocketListener]
-    ) -> None:
+    async def _serve(self, scope: trio.CancelScope, listeners: Sequence[list[trio.SocketListener]]) -> None:
+        rest, ws, *beside = listeners
         with scope:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.mishaps.run)
                 nursery.start_soon(functools.partial(trio.serve_listeners, self.serve_rest_stream, rest))
                 nursery.start_soon(functools.partial(trio.serve_listeners, self.serve_ws_stream, ws))
+                for (listener,) in beside:
+                    nursery.start_soon(self._serve_admin, listener)
+
+    async def _serve_admin(self, listener: trio.SocketListener) -> None:
+        door = self._config.admin
+        assert door is not None, "there is a listener"
+        server = HttpServer(admin.application(self.mishaps, door.token))
+        await serve_few(listener, server.serve, most=admin.MOST_GUESTS)
 
     async def serve_ws_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one WebSocket connection, to any path, until it ends."""
-        await connection.serve(stream, self._route, self._headers)
+        serve = functools.partial(connection.serve, route=self._route, headers=self._headers)
+        await self.mishaps.network.carry(stream, "ws", serve)
 
     async def serve_rest_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one HTTP connection until it ends."""
-        await self._rest.serve(stream)
+        await self.mishaps.network.carry(stream, "rest", self._rest.serve)
 
-    async def _listen(self) -> tuple[list[trio.SocketListener], list[trio.SocketListener]]:
-        rest = await self._open(self._config.rest_port)
+    def _arm(self) -> None:
+        for spec in self._faults:
+            try:
+                self.mishaps.arm(spec)
+            except FaultError as error:
+                raise ConfigError(f"--fault {spec.text}: {error}") from None
+
+    async def _listen(self) -> list[list[trio.SocketListener]]:
+        """REST, WebSocket, and the admin port where there is one."""
+        config = self._config
+        wanted = [(config.host, config.rest_port), (config.host, config.ws_port)]
+        if config.admin is not None:
+            wanted.append((config.admin.host, config.admin.port))
+        opened: list[list[trio.SocketListener]] = []
         try:
-            return rest, await self._open(self._config.ws_port)
+            for host, port in wanted:
+                opened.append(await _open(host, port))
         except BaseException:
-            for listener in rest:
+            for listener in itertools.chain(*opened):
                 await trio.aclose_forcefully(listener)
             raise
+        return opened
 
-    async def _open(self, port: int) -> list[trio.SocketListener]:
-        host = self._config.host
-        try:
-            return await trio.open_tcp_listeners(port, host=host)
-        except OSError as error:
-            why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror or error}"
-            raise ConfigError(f"port {port} of {host} {why}; choose another one, or 0 for a free one") from error
-
-    def _urls(self, rest_port: int, ws_port: int) -> Urls:
-        host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
-        line = f"ws://{host}:{ws_port}"
-        return Urls(rest=f"http://{host}:{rest_port}", ws_api=f"{line}/ws-api/v3", stream=line, sbe=line)
+    def _urls(self, rest: int, ws: int, admin_port: int = 0) -> Urls:
+        host, door = _in_url(self._config.host), self._config.admin
+        line = f"ws://{host}:{ws}"
+        return Urls(
+            rest=f"http://{host}:{rest}",
+            ws_api=f"{line}/ws-api/v3",
+            stream=line,
+            sbe=line,
+            admin=f"http://{_in_url(door.host)}:{admin_port}" if door is not None else "",
+        )
 
     def _end(self) -> None:
         market, venue = self._config.market, self.venue
@@ -239,20 +284,22 @@ class Exchange:
 
     async def _serve_api(self, options: LineOptions, ws: WebSocketConnection, transport: Transport) -> None:
         client = Connection(ws, transport, outbox_bytes=self._config.outbox_bytes)
-        with self._recorded(client, transport, "ws_api") as number:
+        gate = RequestGate(self.mishaps, self.venue, client.push)
+        with self._recorded(
+            client, transport, "ws_api", lambda now_ms: encode_event(None, ServerShutdown(now_ms))
+        ) as number:
             line = ApiLine(
                 self.venue,
                 number,
                 transport.address,
-                reply=client.push,
-                event=functools.partial(client.push, delay_s=self._delay_s),
+                reply=gate.reply,
+                event=EventGate(self.mishaps, client.push, self._lag("report"), market=False),
                 cut=client.cut,
                 options=options,
             )
-            late_ms = round(self._config.latency_ms)
             try:
                 await self._run(
-                    client, lambda message: line.handle(message, self.venue.now_ms() - late_ms), self._delay_s
+                    client, transport, lambda message, late_s: gate.handle(message, line, late_s), self._lag("order")
                 )
             finally:
                 line.close()
@@ -261,7 +308,8 @@ class Exchange:
         self, subscriptions: Subscriptions, micros: bool, ws: WebSocketConnection, transport: Transport
     ) -> None:
         client = Connection(ws, transport, outbox_bytes=self._config.outbox_bytes)
-        line = Line(functools.partial(client.push, delay_s=self._delay_s), subscriptions, micros=micros)
+        push = EventGate(self.mishaps, client.push, self._lag("market"), market=True)
+        line = Line(push, subscriptions, micros=micros)
         rate, frames = MessageRate(self._config.stream_messages_per_s), FrameCounter()
 
         def count(data: bytes | bytearray) -> None:
@@ -269,34 +317,79 @@ class Exchange:
                 if not rate.admit(trio.current_time()):
                     client.cut(1008, "Too many requests")
 
-        with self._recorded(client, transport, "stream"):
+        with self._recorded(client, transport, "stream", functools.partial(_shutdown, subscriptions)):
             transport.on_bytes = count
             self._hub.join(line)
             try:
-                await self._run(client, lambda message: client.push_text(self._hub.control(line, message)), 0.0)
+                await self._run(
+                    client, transport, lambda message, late_s: client.push_text(self._hub.control(line, message))
+                )
             finally:
                 self._hub.leave(line)
 
-    async def _run(self, client: Connection, handle: Callable[[str | bytes], None], delay_s: float) -> None:
+    async def _run(
+        self,
+        client: Connection,
+        transport: Transport,
+        handle: Callable[[str | bytes, float], None],
+        lag: Lag | None = None,
+    ) -> None:
         config = self._config
+        wire = _wire(transport)
+
+        def payload() -> bytes | None:
+            if not self.mishaps.pings(wire.face, wire.number):
+                return None
+            return b"%d.%d" % (self.venue.now_ms(), next(self._pings))
+
         await client.run(
             handle,
-            delay_s=delay_s,
+            due_s=lag.due_s if lag is not None and lag.delays else None,
             ping_s=config.ping_s,
             pong_s=config.pong_s,
             lifetime_s=config.lifetime_s,
-            payload=lambda: b"%d.%d" % (self.venue.now_ms(), next(self._pings)),
+            payload=payload,
         )
 
+    def _lag(self, kind: str) -> Lag:
+        return Lag(getattr(self._config.latency, kind), self._lateness)
+
     @contextmanager
-    def _recorded(self, client: Connection, transport: Transport, face: str) -> Iterator[int]:
+    def _recorded(
+        self, client: Connection, transport: Transport, face: str, shutdown: Callable[[int], bytes]
+    ) -> Iterator[int]:
         number = self.venue.connected(face)
+        self.mishaps.guests[number] = Guest(
+            face=face,
+            number=_wire(transport).number,
+            client=client,
+            shutdown=shutdown,
+        )
         try:
             yield number
         finally:
+            del self.mishaps.guests[number]
             if trio.current_effective_deadline() == -math.inf and not transport.gone:
                 client.why = "the exchange stopped"
             self.venue.disconnected(number, face, client.why)
+
+
+def _wire(transport: Transport) -> Wire:
+    wire = transport.stream
+    assert isinstance(wire, Wire), "every connection is carried by the network"
+    return wire
+
+
+def _spec(mishaps: Mishaps, text: str) -> Spec:
+    try:
+        return mishaps.check(text)
+    except FaultError as error:
+        raise ConfigError(f"--fault {text}: {error}") from None
+
+
+def _shutdown(subscriptions: Subscriptions, now_ms: int) -> bytes:
+    payload = server_shutdown(now_ms)
+    return combined("!serverShutdown", payload) if subscriptions.combined else payload
 
 
 def _subscriptions(path: str, streams: str) -> Subscriptions | None:
@@ -321,6 +414,18 @@ def _turned_away(refused: Refused) -> Turned:
     assert isinstance(refused.data, dict), "limits tell when to come back"
     wait_s = -(-(refused.data["retryAfter"] - refused.data["serverTime"]) // 1000)
     return Turned(refused.status, body, [(b"Retry-After", b"%d" % wait_s)])
+
+
+async def _open(host: str, port: int) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror or error}"
+        raise ConfigError(f"port {port} of {host} {why}; choose another one, or 0 for a free one") from error
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _port(listeners: Sequence[trio.SocketListener]) -> int:

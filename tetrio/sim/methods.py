@@ -17,6 +17,8 @@ from tetrio.sim.call import Call, Method
 from tetrio.sim.checks import Params, Refused
 from tetrio.sim.limits import Address
 from tetrio.sim.queries import Query
+from tetrio.sim.replica import QUERIES
+
 
 _TRADE = frozenset(
     (
@@ -46,8 +48,13 @@ def public(query: Query) -> Endpoint:
 
 
 def _signed(name: str, method: Method) -> Endpoint:
+
+    def run(call: Call) -> object:
+        call.venue = call.venue.as_of(name)
+        return method.run(call)
+
     return Endpoint(
-        run=method.run,
+        run=run if name in QUERIES else method.run,
         weight=method.weight,
         security=Security.TRADE if method.count or name in _TRADE else Security.USER_DATA,
         counts=method.count,

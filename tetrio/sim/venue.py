@@ -8,9 +8,10 @@ engine goes through `change`, which writes the record and counts orders at once;
 from __future__ import annotations
 
 import collections
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import TextIO
+from typing import TextIO, cast
 
 import msgspec
 
@@ -25,6 +26,7 @@ from tetrio.sim.events import AggTrade
 from tetrio.sim.limits import PRODUCTION, Addresses, BanRules, OrderCounter, limit_of
 from tetrio.sim.orders import Execution, Rejected, Report, TradePrint, UserEvent
 from tetrio.sim.reference import ReferencePrice
+from tetrio.sim.replica import QUERIES, Replica
 from tetrio.sim.reports import Reports, Told
 from tetrio.sim.shapes import Shapes
 from tetrio.sim.tape import Market
@@ -126,6 +128,10 @@ class Venue:
         """
         self.market, self.rules, self.symbol = market, market.rules, market.symbol
         self._now_ns = now_ns
+        self.offset_ns = 0
+        """How far the service clock is ahead of what it should be."""
+        self.replica: Replica | None = None
+        """What answers queries about the account in the engine's place, while it lags."""
         self.limits = tuple(limit for limit in limits if limit.rate_limit_type != "RAW_REQUESTS")
         """As exchangeInfo tells them on the WebSocket API."""
         self.rest_limits = (
@@ -167,11 +173,28 @@ class Venue:
     # -- time -------------------------------------------------------------------------------------------------------
     def now_ms(self) -> int:
         """Service time, ms."""
-        return self._now_ns() // 1_000_000
+        return (self._now_ns() + self.offset_ns) // 1_000_000
 
     def now_us(self) -> int:
         """Service time, us."""
-        return self._now_ns() // 1000
+        return (self._now_ns() + self.offset_ns) // 1000
+
+    # -- the past ---------------------------------------------------------------------------------------------------
+    def fall_behind(self, lag_s: float, now_s: Callable[[], float]) -> None:
+        """From now on queries about the account are answered as of `lag_s` ago, by the clock `now_s`."""
+        self.replica = Replica(self.engine, ACCOUNT, self.symbol, lag_s, now_s)
+
+    def catch_up(self) -> None:
+        """No more."""
+        self.replica = None
+
+    def as_of(self, method: str) -> Venue:
+        """The venue as this method of the WebSocket API knows it: itself, or with its replica for an engine."""
+        if self.replica is None or method not in QUERIES:
+            return self
+        seen = copy.copy(self)
+        seen.engine = cast(Engine, self.replica)
+        return seen
 
     # -- who is here ------------------------------------------------------------------------------------------------
     def connected(self, face: str) -> int:
@@ -202,6 +225,8 @@ class Venue:
         if not events:
             return
         self.audit.events(events)
+        if self.replica is not None:
+            self.replica.hear(events)
         now_ms = self.updated_ms = self.now_ms()
         for event in events:
             if not isinstance(event, Report):
