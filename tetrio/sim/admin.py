@@ -5,9 +5,9 @@
     GET    /faults                                      all faults, counts by verb, open connections
     GET    /help                                        the faults and how they are written, as text
 
-Transfers, locks, halts and new rules are faults too: deposit:ETH:1. Every request carries `Authorization: Bearer TOKEN`;
-the token comes from a file and is neither logged nor told. It is no part of what Binance's clients see, and no fault
-touches it.
+Transfers, locks, halts and new rules are faults too: deposit:ETH:1. Every request carries the token, which comes from
+a file and is neither logged nor told, as `Authorization: Bearer TOKEN`. All this is no part of what Binance's clients
+see, and no fault touches it.
 """
 
 from __future__ import annotations

@@ -57,6 +57,8 @@ class Armed:
     left: int = 0
     """How often it still may, where it has TIMES."""
     trouble: Trouble | None = None
+    lasts: bool = False
+    """Whether it goes on after it has begun."""
     undo: Callable[[], None] | None = None
     """Ends it."""
 
@@ -223,8 +225,9 @@ class Mishaps:
 
     def _begin(self, armed: Armed) -> None:
         armed.state = "active"
-        log.warning("fault %d begins: %s", armed.id, armed.spec.text)
+        log.warning("fault %d: %s", armed.id, armed.spec.text)
         fault = armed.spec.fault
+        armed.lasts = isinstance(fault, (*_BYTES, *_REQUESTS, *_EVENTS, faults.NoPing))
         if isinstance(fault, _BYTES):
             armed.trouble = Trouble(fault, lambda what: self._struck(armed, what))
             self.network.put(armed.trouble)
@@ -237,9 +240,9 @@ class Mishaps:
         else:
             armed.undo = self._act(fault)
             self._struck(armed, armed.name)
+            armed.lasts = armed.undo is not None
         for_s = getattr(fault, "for_s", math.inf)
-        lasts = isinstance(fault, (*_BYTES, *_REQUESTS, *_EVENTS, faults.NoPing)) or armed.undo is not None
-        if not lasts or not for_s:
+        if not armed.lasts or not for_s:
             self._end(armed)
         elif for_s < math.inf and armed.state == "active":
             self.later(trio.current_time() + for_s, lambda: self._end(armed))
@@ -255,7 +258,7 @@ class Mishaps:
             self.network.heal(armed.trouble)
         if armed.undo is not None:
             armed.undo()
-        if began:
+        if began and armed.lasts:
             log.warning("fault %d is over: %s, struck %d times", armed.id, armed.spec.text, armed.count)
 
     def _used_up(self, trouble: Trouble) -> None:
@@ -266,7 +269,7 @@ class Mishaps:
     def _struck(self, armed: Armed, what: str) -> None:
         armed.count += 1
         self.counts[armed.name] += 1
-        if armed.count == 1:
+        if armed.count == 1 and armed.lasts:
             log.warning("fault %d strikes: %s (%s)", armed.id, armed.spec.text, what)
         if armed.left and isinstance(armed.spec.fault, (*_REQUESTS, *_EVENTS)):
             armed.left -= 1

@@ -11,6 +11,7 @@ A WebSocket connection's face is not known before its first line has come: so mu
 from __future__ import annotations
 
 import collections
+import http
 import random
 import socket
 import struct
@@ -73,6 +74,7 @@ class Wire(trio.abc.HalfCloseableStream):
         self._changed = trio.lowlevel.ParkingLot()
         self.troubles: list[Trouble] = []
         self._cuts: list[_CutAt] = []
+        self._hindered = False  # something is in the way of what goes out
         if network.one_face(face):
             self._settle(face)
 
@@ -84,7 +86,7 @@ class Wire(trio.abc.HalfCloseableStream):
     # -- out --------------------------------------------------------------------------------------------------------
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send; what is in the way decides when it goes."""
-        if not self.troubles and not self._queue and not self._sending:
+        if not self._hindered and not self._queue and not self._sending:
             self._check_open()
             await self._translated(self._below.send_all(data))
             return
@@ -96,13 +98,13 @@ class Wire(trio.abc.HalfCloseableStream):
 
     def send_now(self, data: bytes) -> bool:
         """Send without a turn of the loop where that is possible (in memory); whether it was done."""
-        if self._send_now is None or self.troubles or self._queue or self._sending or self._over:
+        if self._send_now is None or self._hindered or self._queue or self._sending or self._over:
             return False
         return self._send_now(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         """As below; at once in trouble."""
-        if self.troubles or self._queue:
+        if self._hindered or self._queue:
             await trio.lowlevel.checkpoint()
         else:
             await self._translated(self._below.wait_send_all_might_not_block())
@@ -285,6 +287,7 @@ class Wire(trio.abc.HalfCloseableStream):
             for each in self.troubles
             if isinstance(each.fault, Cut)
         ]
+        self._hindered = any(_hinders(each.fault) for each in self.troubles)
         for cut in tuple(self._cuts):
             if not cut.left and not self.severed:
                 self._cut(cut)
@@ -478,6 +481,13 @@ async def _admitted(wire: Wire) -> bool:
     return True
 
 
+def _hinders(fault: OnBytes) -> bool:
+    """Whether it concerns what goes out."""
+    if isinstance(fault, Stall | Cut | Delay):
+        return fault.direction != "in"
+    return isinstance(fault, HalfOpen | Dribble | NoPong)
+
+
 def slam(stream: trio.abc.Stream, *, reset: bool) -> None:
     """Close a stream at once, without waiting; with a reset where the stream knows one."""
     sock = getattr(stream, "socket", None)
@@ -506,5 +516,6 @@ def refusal(how: str) -> bytes:
     else:
         body = b"<html><body>%d</body></html>" % status
         headers = [b"Content-Type: text/html"]
-    lines = [b"HTTP/1.1 %d Refused" % status, *headers, b"Content-Length: %d" % len(body), b"Connection: close"]
+    phrase = http.HTTPStatus(status).phrase.encode() if status in set(http.HTTPStatus) else b"Refused"
+    lines = [b"HTTP/1.1 %d %b" % (status, phrase), *headers, b"Content-Length: %d" % len(body), b"Connection: close"]
     return b"\r\n".join([*lines, b"", body])
