@@ -45,7 +45,7 @@ def by_schema(values: dict[str, Any], *, version: int = 0, more: bytes = b"") ->
     node = MESSAGES[values["message"]]
     names, layout = fixed(node)
     header = struct.calcsize(layout) + len(more), int(node.get("id", "")), int(SCHEMA.get("id", "")), version
-    out: bytes = struct.pack(COMPOSITES["messageHeader"], *header)
+    out = struct.pack(COMPOSITES["messageHeader"], *header)
     out += struct.pack(layout, *(values[name] for name in names)) + more
     for group in node.iterfind("group"):
         rows = values[group.get("name", "")]
@@ -54,7 +54,7 @@ def by_schema(values: dict[str, Any], *, version: int = 0, more: bytes = b"") ->
         out += struct.pack(dimension, struct.calcsize(element) + len(more), len(rows))
         for row in rows:
             out += struct.pack(element, *(row[name] for name in inner)) + more
-    symbol = values["symbol"].encode()
+    symbol: bytes = values["symbol"].encode()
     return out + struct.pack("<B", len(symbol)) + symbol + (more if version else b"")
 
 
