@@ -59,6 +59,10 @@ class Changes:
     def __bool__(self) -> bool:
         return bool(self.of[Side.BUY] or self.of[Side.SELL])
 
+    def begin(self, first_id: int) -> None:
+        """Nothing is known of the updates before `first_id`: that they are missing must be seen."""
+        self._since_id = first_id - 1
+
     def take(self, last_id: int) -> Difference:
         """All of it, up to the book's `last_id`; the next one goes on from there."""
         bids, asks = self.of[Side.BUY], self.of[Side.SELL]
@@ -87,7 +91,7 @@ class PublicBook:
                 self._show(side, gone, 0)
             if price:
                 self._show(side, price, lots)
-        self.last_id = top.update_id
+        self._reach(top.update_id, top.update_id)
 
     def on_depth(self, depth: Depth) -> None:
         """A difference; one whose changes it holds already is ignored."""
@@ -99,7 +103,7 @@ class PublicBook:
         for side, changes in ((Side.BUY, depth.bids), (Side.SELL, depth.asks)):
             for price, lots in changes:
                 self._show(side, price, lots)
-        self.last_id = depth.last_id
+        self._reach(depth.first_id, depth.last_id)
 
     def forget(self) -> None:
         """Updates were missed: what is known is worth nothing."""
@@ -121,6 +125,13 @@ class PublicBook:
     def unfollow(self, changes: Changes) -> None:
         """No more."""
         self._followers = [each for each in self._followers if each is not changes]
+
+    def _reach(self, first_id: int, last_id: int) -> None:
+        """The updates `first_id` to `last_id` are in the book, which may be the first ones that are."""
+        if not self.last_id:
+            for changes in self._followers:
+                changes.begin(first_id)
+        self.last_id = last_id
 
     def _show(self, side: Side, price: int, lots: int) -> bool:
         """The level holds `lots` from now on; whether that is a change."""
