@@ -33,6 +33,7 @@ from tests.sim.served import (
     top,
     trade,
 )
+from tests.wire.test_sbe import as_schema, by_schema
 from tetrio.errors import ConfigError, LinkLost
 from tetrio.log import Secret
 from tetrio.net import simnet
@@ -47,10 +48,11 @@ from tetrio.sim.tape import open_market
 from tetrio.sim.venue import Venue
 from tetrio.wire import sbe
 from tetrio.wire.frames import BINARY, CLOSE, PING, TEXT, FrameReader, close_code
+from tetrio.wire.stream import server_shutdown
 
 Levels = Sequence[tuple[int, int]]
 START_US = START_MS * 1000
-TRADE, BEST = f"{SYMBOL.lower()}@trade", f"{SYMBOL.lower()}@bestBidAsk"
+TRADE, BEST, DEPTH, DEPTH20 = (f"{SYMBOL.lower()}@{channel}" for channel in ("trade", "bestBidAsk", "depth", "depth20"))
 
 
 def messages(name: str) -> Any:
@@ -197,17 +199,26 @@ async def test_trades_and_best_prices_are_what_the_json_streams_say(autojump_clo
 
 
 async def test_what_is_sent_has_the_layout_of_the_examples(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Every kind of message, against the example's bytes and against the schema file."""
     async with served(tmp_path) as exchange:
-        client = await connect(exchange, f"/ws/{TRADE}/{BEST}")
-        sent = [await client.message(), await client.message()]
-    for name, got in zip(("BestBidAskStreamEvent", "TradesStreamEvent"), sent, strict=True):
+        client = await connect(exchange, f"/ws/{TRADE}/{BEST}/{DEPTH}/{DEPTH20}")
+        sent: dict[str, bytes] = {}
+        while len(sent) < 4:
+            got = await client.message()
+            assert isinstance(got, bytes)
+            sent[as_schema(sbe.decode(got))["message"]] = got
+    for name, got in sent.items():
         example = messages(name)
         fields = {each["name"]: each for each in example["fields"]}
-        assert isinstance(got, bytes)
         assert got[:8].hex() == example["hex"][:16]  # the header
         assert got.endswith(bytes.fromhex(fields["symbol.length"]["hex"] + fields["symbol"]["hex"]))
-        assert type(sbe.decode(got)) is type(sbe.decode(bytes.fromhex(example["hex"])))
-        assert len(got) == example["length"] - (25 if name == "TradesStreamEvent" else 0)  # it has a second trade
+        members = as_schema(sbe.decode(got))
+        assert members.keys() == example["decoded"].keys()
+        assert by_schema(members) == got
+
+
+def test_a_server_that_shuts_down_says_so_as_the_example_does() -> None:
+    assert json.loads(server_shutdown(1784629800000)) == messages("text-frames")[1]
 
 
 async def test_the_trades_of_one_taker_order_share_a_message(autojump_clock: MockClock, tmp_path: Path) -> None:
@@ -254,9 +265,6 @@ def test_a_quantity_beyond_the_largest_mantissa_is_this_much_or_more() -> None:
 
 
 # -- depth ------------------------------------------------------------------------------------------------------------
-DEPTH, DEPTH20 = f"{SYMBOL.lower()}@depth", f"{SYMBOL.lower()}@depth20"
-
-
 class Feed:
     """Depth of a recorded book, and who wants it."""
 
