@@ -1,11 +1,11 @@
-"""The exchange, assembled: Binance's WebSocket API, market streams and a part of REST in front of the engine.
+"""The exchange, assembled: Binance's WebSocket API, market streams, JSON and SBE, and a part of REST before the engine.
 
     market = open_market("synthetic")
     exchange = Exchange(ExchangeConfig(market=market, keys={...}, funds={"ETH": "1"}, clocks=Clocks(time.time_ns)))
     urls = await nursery.start(exchange.run)
 
-It listens on two ports of one host, REST and WebSocket (any path), through trio's listeners, so that it runs on a
-simulated network unmodified; `serve_ws_stream` and `serve_rest_stream` serve a stream of any kind without a listener.
+It listens on three ports of one host, REST, WebSocket (any path) and SBE streams, through trio's listeners, so that it
+runs on a simulated network unmodified; `serve_ws_stream` and its like serve a stream of any kind without a listener.
 A market waits for the first stream subscriber; a relayed one does not. One symbol, one account, and all API keys are
 that account's. Printing, signals and files are the caller's.
 """
@@ -24,7 +24,6 @@ from typing import TextIO
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
-import msgspec
 import trio
 from trio_websocket import WebSocketConnection
 
@@ -32,11 +31,12 @@ from tetrio.errors import ConfigError
 from tetrio.sim import connection
 from tetrio.sim.auth import HmacSecret, KeyRights
 from tetrio.sim.checks import Refused
-from tetrio.sim.connection import Accepted, Connection, Transport, Turned
+from tetrio.sim.connection import Accepted, Connection, Headers, Transport, Turned
 from tetrio.sim.limits import PRODUCTION, BanRules, FrameCounter, MessageRate
 from tetrio.sim.player import Clocks, Player
 from tetrio.sim.relay import Follower, Relay
 from tetrio.sim.rest import UNITS, Application, HttpServer
+from tetrio.sim.sbeline import SbeLine, sbe_subscriptions, turned_away
 from tetrio.sim.streams import Hub, Line
 from tetrio.sim.tape import Market
 from tetrio.sim.venue import Venue
@@ -84,6 +84,7 @@ class ExchangeConfig:
     rest_port: int = 0
     """0 takes a free one."""
     ws_port: int = 0
+    sbe_port: int = 0
     lifetime_s: float = 86400.0
     """After which a WebSocket connection is closed."""
     ping_s: float = 20.0
@@ -104,7 +105,6 @@ class Urls:
     ws_api: str
     stream: str
     sbe: str
-    """As `stream`: SBE is not served yet."""
 
 
 class Exchange:
@@ -141,12 +141,12 @@ class Exchange:
         """
         player = self._player()
         try:
-            rest, ws = await self._listen()
+            listeners = await self._listen()
             async with trio.open_nursery() as nursery:
                 serving = trio.CancelScope(shield=True)
-                nursery.start_soon(self._serve, serving, rest, ws)
+                nursery.start_soon(self._serve, serving, listeners)
                 nursery.start_soon(player.run)
-                task_status.started(self._urls(_port(rest), _port(ws)))
+                task_status.started(self._urls(*map(_port, listeners)))
                 try:
                     await trio.sleep_forever()
                 finally:
@@ -161,30 +161,37 @@ class Exchange:
             return Follower(self.venue, self._hub, config.market)
         return Player(self.venue, self._hub, config.clocks, beat_s=config.beat_s, on_end=config.on_market_end)
 
-    async def _serve(
-        self, scope: trio.CancelScope, rest: list[trio.SocketListener], ws: list[trio.SocketListener]
-    ) -> None:
+    async def _serve(self, scope: trio.CancelScope, listeners: Sequence[list[trio.SocketListener]]) -> None:
         with scope:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(functools.partial(trio.serve_listeners, self.serve_rest_stream, rest))
-                nursery.start_soon(functools.partial(trio.serve_listeners, self.serve_ws_stream, ws))
+                servers = self.serve_rest_stream, self.serve_ws_stream, self.serve_sbe_stream
+                for serve, those in zip(servers, listeners, strict=True):
+                    nursery.start_soon(functools.partial(trio.serve_listeners, serve, those))
 
     async def serve_ws_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one WebSocket connection, to any path, until it ends."""
         await connection.serve(stream, self._route, self._headers)
 
+    async def serve_sbe_stream(self, stream: trio.abc.Stream) -> None:
+        """Serve one WebSocket connection to the SBE streams until it ends."""
+        await connection.serve(stream, self._route_sbe, self._headers)
+
     async def serve_rest_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one HTTP connection until it ends."""
         await self._rest.serve(stream)
 
-    async def _listen(self) -> tuple[list[trio.SocketListener], list[trio.SocketListener]]:
-        rest = await self._open(self._config.rest_port)
+    async def _listen(self) -> list[list[trio.SocketListener]]:
+        """REST, WebSocket, SBE."""
+        config = self._config
+        opened: list[list[trio.SocketListener]] = []
         try:
-            return rest, await self._open(self._config.ws_port)
+            for port in (config.rest_port, config.ws_port, config.sbe_port):
+                opened.append(await self._open(port))
         except BaseException:
-            for listener in rest:
+            for listener in itertools.chain(*opened):
                 await trio.aclose_forcefully(listener)
             raise
+        return opened
 
     async def _open(self, port: int) -> list[trio.SocketListener]:
         host = self._config.host
@@ -194,10 +201,10 @@ class Exchange:
             why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror or error}"
             raise ConfigError(f"port {port} of {host} {why}; choose another one, or 0 for a free one") from error
 
-    def _urls(self, rest_port: int, ws_port: int) -> Urls:
+    def _urls(self, rest: int, ws: int, sbe: int) -> Urls:
         host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
-        line = f"ws://{host}:{ws_port}"
-        return Urls(rest=f"http://{host}:{rest_port}", ws_api=f"{line}/ws-api/v3", stream=line, sbe=line)
+        line = f"ws://{host}:{ws}"
+        return Urls(rest=f"http://{host}:{rest}", ws_api=f"{line}/ws-api/v3", stream=line, sbe=f"ws://{host}:{sbe}")
 
     def _end(self) -> None:
         market, venue = self._config.market, self.venue
@@ -209,7 +216,7 @@ class Exchange:
         return [(b"x-mbx-uuid", b"%032x" % self._rng.getrandbits(128))]
 
     # -- who serves what --------------------------------------------------------------------------------------------
-    def _route(self, target: str, address: str) -> Accepted | Turned:
+    def _route(self, target: str, address: str, headers: Headers) -> Accepted | Turned:
         try:
             return self._admit(target, address)
         except Refused as refused:
@@ -217,25 +224,40 @@ class Exchange:
 
     def _admit(self, target: str, address: str) -> Accepted | Turned:
         url = urlsplit(target)
-        query = dict(parse_qsl(url.query.replace("+", "%2B"), keep_blank_values=True))  # kline_1d@+08:00
+        pairs = parse_qsl(url.query.replace("+", "%2B"), keep_blank_values=True)  # kline_1d@+08:00
+        query = dict(pairs)
         unit = query.get("timeUnit", "MILLISECOND")
         if unit not in UNITS:
-            return _turned(400, -1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
+            return Turned.error(400, -1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
         if url.path.rstrip("/") == "/ws-api/v3":
+            if sum(name == "responseFormat" for name, _ in pairs) > 1:
+                return Turned.error(400, -1101, "Duplicate values for a parameter detected.")
             if query.get("responseFormat", "json").lower() != "json":
-                return _turned(400, -1155, "SBE is not enabled.")
+                return Turned.error(400, -1155, "SBE is not enabled.")
             options = LineOptions(
                 micros=UNITS[unit], return_rate_limits=query.get("returnRateLimits", "true").lower() != "false"
             )
             self.venue.addresses.of(address).connect("ws_api", self.venue.now_ms())
             return functools.partial(self._serve_api, options)
         subscriptions = _subscriptions(url.path, query.get("streams", ""))
-        if subscriptions is None:
-            return Turned(404, b"not found")
-        if len(subscriptions.names) > MAX_STREAMS:
-            return Turned(400, b"too many streams")
+        if isinstance(subscriptions, Turned):
+            return subscriptions
         self.venue.addresses.of(address).connect("stream", self.venue.now_ms())
-        return functools.partial(self._serve_line, subscriptions, UNITS[unit])
+        return functools.partial(self._serve_line, "stream", subscriptions, UNITS[unit])
+
+    def _route_sbe(self, target: str, address: str, headers: Headers) -> Accepted | Turned:
+        url = urlsplit(target)
+        refused = turned_away(self.venue.keys, headers)
+        if refused is not None:
+            return refused
+        subscriptions = _subscriptions(url.path, dict(parse_qsl(url.query)).get("streams", ""))
+        if isinstance(subscriptions, Turned):
+            return subscriptions
+        try:
+            self.venue.addresses.of(address).connect("sbe", self.venue.now_ms())
+        except Refused as over:
+            return _turned_away(over)
+        return functools.partial(self._serve_line, "sbe", sbe_subscriptions(subscriptions.names), False)
 
     async def _serve_api(self, options: LineOptions, ws: WebSocketConnection, transport: Transport) -> None:
         client = Connection(ws, transport, outbox_bytes=self._config.outbox_bytes)
@@ -258,10 +280,11 @@ class Exchange:
                 line.close()
 
     async def _serve_line(
-        self, subscriptions: Subscriptions, micros: bool, ws: WebSocketConnection, transport: Transport
+        self, face: str, subscriptions: Subscriptions, micros: bool, ws: WebSocketConnection, transport: Transport
     ) -> None:
         client = Connection(ws, transport, outbox_bytes=self._config.outbox_bytes)
-        line = Line(functools.partial(client.push, delay_s=self._delay_s), subscriptions, micros=micros)
+        push = functools.partial(client.push, delay_s=self._delay_s)
+        line = SbeLine(push, subscriptions, client) if face == "sbe" else Line(push, subscriptions, micros=micros)
         rate, frames = MessageRate(self._config.stream_messages_per_s), FrameCounter()
 
         def count(data: bytes | bytearray) -> None:
@@ -269,7 +292,7 @@ class Exchange:
                 if not rate.admit(trio.current_time()):
                     client.cut(1008, "Too many requests")
 
-        with self._recorded(client, transport, "stream"):
+        with self._recorded(client, transport, face):
             transport.on_bytes = count
             self._hub.join(line)
             try:
@@ -299,28 +322,27 @@ class Exchange:
             self.venue.disconnected(number, face, client.why)
 
 
-def _subscriptions(path: str, streams: str) -> Subscriptions | None:
-    """What a stream URL asks for; None when the path is none of ours. A name without @ is nobody's stream: a dummy."""
+def _subscriptions(path: str, streams: str) -> Subscriptions | Turned:
+    """What a stream URL asks for. A name without @ is nobody's stream: a dummy."""
     head, *names = unquote(path).strip("/").split("/")
-    if head == "stream":
-        return Subscriptions(_real(streams.split("/")), combined=True) if not names else None
-    return Subscriptions(_real(names)) if head == "ws" else None
+    if head not in {"ws", "stream"} or (head == "stream" and names):
+        return Turned(404, b"not found")
+    combined = head == "stream"
+    found = Subscriptions(_real(streams.split("/") if combined else names), combined=combined)
+    return found if len(found.names) <= MAX_STREAMS else Turned(400, b"too many streams")
 
 
 def _real(names: Sequence[str]) -> list[str]:
     return [name for name in names if "@" in name or name.startswith("!")]
 
 
-def _turned(status: int, code: int, msg: str) -> Turned:
-    return Turned(status, msgspec.json.encode({"code": code, "msg": msg}))
-
-
 def _turned_away(refused: Refused) -> Turned:
     """A handshake over a limit: Binance's error as the body, and when to come back."""
-    body = msgspec.json.encode({"code": refused.code, "msg": refused.msg})
     assert isinstance(refused.data, dict), "limits tell when to come back"
     wait_s = -(-(refused.data["retryAfter"] - refused.data["serverTime"]) // 1000)
-    return Turned(refused.status, body, [(b"Retry-After", b"%d" % wait_s)])
+    turned = Turned.error(refused.status, refused.code, refused.msg)
+    turned.headers.append((b"Retry-After", b"%d" % wait_s))
+    return turned
 
 
 def _port(listeners: Sequence[trio.SocketListener]) -> int:

@@ -2,7 +2,7 @@
 
 All events of one market millisecond go to the engine and out to the lines together; between them the streams that beat
 by themselves are told, every second of the market, when anybody wants them, and depth that has changed at the next full
-100 ms or second. It sleeps from one to the next and never polls, so under a jumping clock a quiet hour costs nothing.
+period of its own. It sleeps from one to the next and never polls, so under a jumping clock a quiet hour costs nothing.
 After a recording's end the beats go on for ever.
 """
 
@@ -67,7 +67,7 @@ class Player:
 
     async def run(self) -> None:
         """Play; returns never, or by cancellation."""
-        while not self._hub.names:
+        while self._hub.idle:
             await self._changed.park()
         self._begin()
         for batch in self._venue.market.batches():
@@ -78,10 +78,10 @@ class Player:
         await self._wait(None)
 
     def _on_change(self) -> None:
-        due_ms = self._publisher.depths.due_ms
+        due_ms = self._publisher.depth_due_ms
         self._publisher.rewant()
         beats = self._publisher.beats.wanted
-        if beats != self._beats or due_ms != self._publisher.depths.due_ms or not self._base_ns:
+        if beats != self._beats or due_ms != self._publisher.depth_due_ms or not self._base_ns:
             self._beats = beats
             self._wake()
 
@@ -139,12 +139,12 @@ class Player:
 
     def _depth_ns(self) -> int | None:
         """Market time at which depth is to be told; None while there is none that somebody wants and does not know."""
-        due_ms = self._publisher.depths.due_ms
+        due_ms = self._publisher.depth_due_ms
         return None if due_ms is None else self._venue.clock.until_ns(due_ms)
 
     def _tell(self, at_ns: int) -> None:
         """What is to be told at `at_ns`, or was."""
-        due_ms = self._publisher.depths.due_ms
+        due_ms = self._publisher.depth_due_ms
         if due_ms is not None and self._venue.clock.until_ns(due_ms) <= at_ns:
             self._venue.clock.reach(self._venue.clock.until_ns(due_ms))
             self._publisher.tell_depth(due_ms)
