@@ -70,7 +70,7 @@ class Socket:
         name, _, port = host.rpartition(":")
         self._socket = socket.create_connection((name, int(port)), timeout=60)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.sendall(_UPGRADE % f"/{rest}{path}".replace('//', '/').encode())
+        self._socket.sendall(_UPGRADE % f"/{rest}{path}".replace("//", "/").encode())
         head = b""
         while b"\r\n\r\n" not in head:
             head += self._socket.recv(65536)
