@@ -127,6 +127,7 @@ class Referee:
         self.last_execution_id = 0
         self.traded: dict[int, int] = {}
         self.ended: dict[int, Order] = {}
+        self.told: list[UserEvent] = []
 
     def do(self, action: tuple[Any, ...]) -> None:
         """One action, by its name and arguments."""
@@ -322,6 +323,7 @@ class Referee:
     def see(
         self, events: Sequence[UserEvent], prints: Sequence[TradePrint], before: dict[str, dict[str, Balance]]
     ) -> None:
+        self.told += events
         for one in prints:
             self.see_trade_id(one.trade_id)
         for report in only_reports(events):
