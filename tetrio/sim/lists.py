@@ -68,17 +68,17 @@ def _stop_first(above: OrderRequest, below: OrderRequest) -> tuple[OrderRequest,
     buying = above.side is Side.BUY
     stop, limit = (above, below) if buying else (below, above)
     if stop.type == "LIMIT_MAKER":
-        raise _misplaced(-1165, -1166, "limit", buying=buying)
+        raise _misplaced(-1165, -1166, "limit", buying=buying, above=not buying)
     if stop.type in TAKES:
-        raise _misplaced(-1198, -1199, "take profit", buying=buying)
+        raise _misplaced(-1198, -1199, "take profit", buying=buying, above=not buying)
     if limit.type in STOPS:
-        raise _misplaced(-1196, -1197, "stop loss", buying=not buying)
+        raise _misplaced(-1196, -1197, "stop loss", buying=buying, above=buying)
     return stop, limit
 
 
-def _misplaced(buy_code: int, sell_code: int, what: str, *, buying: bool) -> Rejected:
-    code, side, place = (buy_code, "buy", "below") if buying else (sell_code, "sell", "above")
-    return Rejected(code, f"A {what} order in a {side} OCO must be {place}.")
+def _misplaced(buy_code: int, sell_code: int, what: str, *, buying: bool, above: bool) -> Rejected:
+    code, side = (buy_code, "buy") if buying else (sell_code, "sell")
+    return Rejected(code, f"A {what} order in a {side} OCO must be {'above' if above else 'below'}.")
 
 
 def check_prices(stop: Order, limit: Order, last: int | None) -> None:
