@@ -156,7 +156,7 @@ class Beats:
         """Symbols that have changed: ours, if it has traded."""
         recent = self._venue.recent
         last_id = recent[-1].trade_id if recent else 0
-        if self._told_trade.get(name) != last_id:
+        if self._told_trade.get(name, 0) != last_id:
             self._told_trade[name] = last_id
             self._publish(name, stream.array([payload]))
 
