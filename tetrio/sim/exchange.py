@@ -35,7 +35,7 @@ from tetrio.sim.connection import Accepted, Connection, Headers, Transport, Turn
 from tetrio.sim.limits import PRODUCTION, BanRules, FrameCounter, MessageRate
 from tetrio.sim.player import Clocks, Player
 from tetrio.sim.relay import Follower, Relay
-from tetrio.sim.rest import UNITS, Application, HttpServer
+from tetrio.sim.rest import UNITS, HttpServer, RestApi
 from tetrio.sim.sbeline import SbeLine, sbe_subscriptions, turned_away
 from tetrio.sim.streams import Hub, Line
 from tetrio.sim.tape import Market
@@ -128,7 +128,7 @@ class Exchange:
             audit=config.audit,
         )
         self._hub = Hub()
-        self._rest = HttpServer(Application(self.venue, wallet=config.rights is not None, delay_s=self._delay_s))
+        self._rest = HttpServer(RestApi(self.venue, wallet=config.rights is not None, delay_s=self._delay_s))
         self._rng = random.Random(config.seed)  # noqa: S311 - numbers for handshakes, no secrets
         self._pings = itertools.count(1)
 

@@ -159,7 +159,7 @@ class _Message:
     arrived_ms: int
 
 
-class Application:
+class RestApi:
     """The ASGI application."""
 
     def __init__(self, venue: Venue, *, wallet: bool, delay_s: float = 0.0) -> None:
