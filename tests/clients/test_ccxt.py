@@ -18,7 +18,7 @@ def test_every_step_works(told: Told) -> None:
     [
         ("rest.no.balance", "InsufficientFunds"),
         ("rest.no.post_only", "OrderImmediatelyFillable"),
-        ("rest.no.notional", "InvalidOrder"),
+        ("rest.no.notional", "BadRequest"),
         ("rest.no.cancel", "OrderNotFound"),
         ("rest.no.query", "OrderNotFound"),
         ("rest.no.symbol", "BadSymbol"),
