@@ -69,7 +69,8 @@ def test_what_is_watched_of_the_account(told: Told) -> None:
     assert told.got("pro.watch_orders")[-1]["id"] == told.got("pro.place")["id"]
     assert told.got("pro.watch_my_trades")[-1]["order"] == told.got("pro.take")["id"]
     assert told.got("pro.watch_balance")["ETH"]["total"] > 0
-    assert told.got("pro.balance")["FDUSD"]["free"] > 0
+    free = {each["asset"]: float(each["free"]) for each in told.got("pro.balance")["info"]["balances"]}
+    assert free["FDUSD"] > 0
 
 
 def test_the_market_is_of_now(told: Told) -> None:

@@ -13,10 +13,6 @@ def test_every_step_works(told: Told) -> None:
     assert told.broken() == {}
 
 
-def test_the_client_complains_of_nothing(told: Told) -> None:
-    assert told.got("end") == []
-
-
 @pytest.mark.parametrize(
     ("step", "kind", "code", "text"),
     [
