@@ -84,7 +84,13 @@ def run(settings: Settings) -> int:
 def _run(settings: Settings, clock: WallClock, notes: Journal) -> None:
     market = None
     if settings.source is None:
-        market = tape.open_market(settings.market, settings.symbol, seed=settings.seed, assets=settings.assets)
+        market = tape.open_market(
+            settings.market,
+            settings.symbol,
+            seed=settings.seed,
+            assets=settings.assets,
+            start_ns=clock.now_ns(),  # a synthetic market is of today, as the service time is
+        )
     with open_audit(settings.audit) as audit:
         exchange = None if market is None else _exchange(settings, clock, market, audit)
         trio.run(_serve, settings, clock, notes, exchange, audit)

@@ -267,7 +267,7 @@ class Served:
 
 
 _NAMES = {b"content-type": "Content-Type", b"retry-after": "Retry-After"}
-_PLUMBING = {b"content-length", b"connection", b"transfer-encoding"}
+_PLUMBING = {b"content-length", b"connection", b"transfer-encoding", b"date"}
 
 
 def _named(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -90,6 +90,23 @@ async def test_a_market_of_its_own_process_runs_at_its_speed(autojump_clock: Moc
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("joined", [False, True])
+async def test_a_market_without_end_waits_for_nobody_in_its_own_process(
+    autojump_clock: MockClock, joined: bool
+) -> None:
+    clock = AnchoredClock(open_market("synthetic").first_ns)
+    clocks = Clocks(clock.now_ns, joined=joined)
+    exchange = Exchange(ExchangeConfig(market=open_market("synthetic"), clocks=clocks, keys=KEYS))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(exchange.run)
+        await trio.sleep(10)
+        reply = await Served(exchange, clock, nursery).get(
+            "/api/v3/ticker/bookTicker", f"symbol={exchange.venue.symbol}"
+        )
+        assert (float(reply["body"]["bidPrice"]) > 0) is not joined
+        nursery.cancel_scope.cancel()
+
+
 async def test_latency_delays_market_data(autojump_clock: MockClock, tmp_path: Path) -> None:
     async with served(tmp_path, latency_ms=250) as exchange:
         line = await exchange.line("bookTicker")

@@ -6,8 +6,8 @@
 
 It listens on three ports of one host, REST, WebSocket (any path) and SBE streams, through trio's listeners, so that it
 runs on a simulated network unmodified; `serve_ws_stream` and its like serve a stream of any kind without a listener.
-A market waits for the first stream subscriber; a relayed one does not. One symbol, one account, and all API keys are
-that account's. Printing, signals and files are the caller's.
+A recording waits for the first stream subscriber; a relayed market does not, nor does a synthetic one in a process of
+its own. One symbol, one account, and all API keys are that account's. Printing, signals and files are the caller's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The task that plays the market: waits for the first subscriber, then lets every event happen at its time.
+"""The task that plays the market: lets every event happen at its time, from the first subscriber on.
+
+A market without end in a process of its own waits for nobody: a client that only ever asks finds it there.
 
 All events of one market millisecond go to the engine and out to the lines together; between them the streams that beat
 by themselves are told, every second of the market, when anybody wants them, and depth that has changed at the next full
@@ -29,8 +31,8 @@ class Clocks:
     now_ns   the service clock (serverTime, timestamp checks, order times), ns since 1970
     joined   True (embedded): market time is the service clock; what the tape dates T happens when the clock shows T or,
              if the first subscriber comes after the tape's first timestamp, as much later as he did.
-             False (a process of its own): market time starts at the tape's first timestamp with the first subscriber,
-             and runs `speed` times as fast as trio's clock.
+             False (a process of its own): market time starts at the tape's first timestamp, at once when the tape has
+             no end and else with the first subscriber, and runs `speed` times as fast as trio's clock.
     """
 
     now_ns: Callable[[], int]
@@ -67,7 +69,8 @@ class Player:
 
     async def run(self) -> None:
         """Play; returns never, or by cancellation."""
-        while self._hub.idle:
+        endless = not self._venue.market.last_ns
+        while self._hub.idle and not (endless and not self._clocks.joined):
             await self._changed.park()
         self._begin()
         for batch in self._venue.market.batches():

@@ -14,6 +14,7 @@ import logging
 import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -266,7 +267,8 @@ class RestApi:
     def _response(self, message: _Message, status: int, body: object, *, counts: bool = False) -> Response:
         now_ms = self._venue.now_ms()
         weight = str(message.address.weight.count(now_ms))
-        headers = {"Content-Type": _JSON, "X-MBX-USED-WEIGHT": weight, "X-MBX-USED-WEIGHT-1M": weight}
+        date = formatdate(now_ms / 1000, usegmt=True)  # the service clock's, so that a virtual run tells a virtual date
+        headers = {"Content-Type": _JSON, "Date": date, "X-MBX-USED-WEIGHT": weight, "X-MBX-USED-WEIGHT-1M": weight}
         if counts:
             for row in self._venue.orders.rows(now_ms):
                 headers[f"X-MBX-ORDER-COUNT-{row.interval_num}{row.interval[0]}"] = str(row.used)
@@ -397,7 +399,7 @@ class HttpServer:
         self._config.include_server_header = False
         self._config.keep_alive_max_requests = 1 << 62  # Hypercorn would hang up after 1000
         self._config.keep_alive_timeout = KEEP_ALIVE_S
-        self._config.include_date_header = False  # it would tell the machine's date in a virtual run
+        self._config.include_date_header = False  # the application tells the service clock's
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         """One connection, until it ends; nothing that a client does comes out as an exception."""
