@@ -5,8 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
+CLIENTS := .venv-clients
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile --quiet --generate-hashes --strip-extras \
-	--allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --all-build-deps
+	--allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 ARGS ?=
 
 .PHONY: help serve test check format bench lock clean systemd-test docker-test
@@ -25,7 +26,7 @@ help:
 serve: $(VENV)/.stamp-run
 	@$(PY) -m tetrio serve $(ARGS)
 
-test: $(VENV)/.stamp-dev
+test: $(VENV)/.stamp-dev $(CLIENTS)/.stamp
 	@$(PY) -m pytest -ra $(ARGS)
 
 check: $(VENV)/.stamp-dev
@@ -48,11 +49,12 @@ docker-test: $(VENV)/.stamp-run
 	@PYTHON=$(PY) ops/docker-test $(ARGS)
 
 lock: $(VENV)/.stamp-dev
-	$(COMPILE) --output-file requirements.lock pyproject.toml
-	$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	$(COMPILE) --all-build-deps --output-file requirements.lock pyproject.toml
+	$(COMPILE) --all-build-deps --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	$(COMPILE) --output-file requirements-clients.lock requirements-clients.in
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(CLIENTS) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- setting up: each stamp is made last, so that an interrupted set-up is taken up again -------------------------------
@@ -76,4 +78,12 @@ $(VENV)/.stamp-run: requirements.lock pyproject.toml $(VENV)/.stamp-venv
 $(VENV)/.stamp-dev: requirements-dev.lock $(VENV)/.stamp-run
 	@echo "tetrio: setting up what the tests need" >&2
 	@$(PIP) install --only-binary=:all: --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Other people's clients of Binance, apart from what the bot runs on. Hundreds of modules that nothing imports: none is compiled.
+$(CLIENTS)/.stamp: requirements-clients.lock $(VENV)/.stamp-venv
+	@echo "tetrio: setting up $(CLIENTS), other people's clients for the tests" >&2
+	@$(PYTHON) -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip --disable-pip-version-check --quiet install --no-compile --only-binary=:all: --require-hashes \
+		-r requirements-clients.lock
 	@touch $@

@@ -133,7 +133,7 @@ def test_a_command_line_that_asks_for_nothing_shows_help(arguments: list[str], e
         (["exchange", "--fault", "x"], "not part of this version yet"),
         (["exchange", "--listen", "0.0.0.0:0"], "loopback only"),
         (["exchange", "--listen", "127.0.0.1"], "not HOST:PORT"),
-        (["exchange", "--listen", "127.0.0.1:65535"], "not HOST:PORT"),
+        (["exchange", "--listen", "127.0.0.1:65534"], "not HOST:PORT"),
     ],
 )
 def test_what_this_version_does_not_do_is_exit_2(arguments: list[str], complaint: str, err: Any) -> None:
@@ -286,6 +286,7 @@ def test_the_exchange_says_where_it_listens_and_ends_in_order(tmp_path: Path, nu
         assert set(urls) == {"rest", "ws_api", "stream", "sbe"}
         assert urls["rest"].startswith("http://127.0.0.1:")
         assert urls["ws_api"].endswith("/ws-api/v3")
+        assert len({url.split("/")[2] for url in urls.values()}) == 3  # REST, WebSocket, SBE
         process.send_signal(number)
         ended(process, 0)
     lines = [json.loads(line) for line in audit.read_text().splitlines()]

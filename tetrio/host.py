@@ -92,7 +92,13 @@ def run(settings: Settings) -> int:
 def _run(settings: Settings, clock: WallClock, notes: Journal) -> None:
     market = None
     if settings.source is None:
-        market = tape.open_market(settings.market, settings.symbol, seed=settings.seed, assets=settings.assets)
+        market = tape.open_market(
+            settings.market,
+            settings.symbol,
+            seed=settings.seed,
+            assets=settings.assets,
+            start_ns=clock.now_ns(),  # a synthetic market is of today, as the service time is
+        )
     with open_audit(settings.audit) as audit:
         exchange = None if market is None else _exchange(settings, clock, market, audit)
         trio.run(_serve, settings, clock, notes, exchange, audit)
@@ -120,6 +126,7 @@ def _exchange(settings: Settings, clock: WallClock, market: tape.Market, audit: 
             host=settings.host,
             rest_port=settings.port,
             ws_port=settings.port + 1 if settings.port else 0,
+            sbe_port=settings.port + 2 if settings.port else 0,
             on_market_end=_say_end,
         )
     )
@@ -174,8 +181,8 @@ def parse_listen(text: str) -> tuple[str, int]:
     """HOST:PORT on loopback; ValueError otherwise."""
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65534:
-        raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:0 (the WebSocket side takes the next port)")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65533:
+        raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:0 (WebSocket and SBE take the next two ports)")
     if not is_loopback(host):
         raise ValueError(f"{host} is not on this host: the exchange listens on loopback only")
     return "127.0.0.1" if host.lower() == "localhost" else host, int(port)  # one address, so one port

@@ -21,7 +21,7 @@ def test_the_sim_listens_on_loopback_for_its_own_exchange_alone(tmp_path: Path) 
     with bot(tmp_path / "said", "serve", "--config", REPLAY) as running:
         running.wait_for('"kind":"epoch"')
         found = listening(running.process.pid)
-    assert len(found) == 2, f"REST and WebSocket: {found}"
+    assert len(found) == 3, f"REST, WebSocket and SBE: {found}"
     assert all(LOOPBACK.fullmatch(each) for each in found), found
 
 

@@ -16,6 +16,7 @@ import pytest
 from tests.scenarios.runs import ROOT
 
 LOCKS = ("requirements.lock", "requirements-dev.lock")
+CLIENTS_LOCK = "requirements-clients.lock"  # other people's clients, in an environment of their own
 DIRECT = {
     "anyio", "attrs", "cattrs", "h11", "httpx", "hypercorn", "msgspec", "prometheus-client", "pynacl",
     "python-telegram-bot", "rich", "starlette", "structlog", "trio", "trio-websocket", "wsproto",
@@ -38,7 +39,7 @@ def locked(name: str) -> dict[str, str]:
     return {found[1]: found[2] for found in REQUIREMENT.finditer((ROOT / name).read_text("utf-8"))}
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, CLIENTS_LOCK])
 def test_a_lock_is_names_versions_and_hashes_and_nothing_else(name: str) -> None:
     text = re.sub(r"(?m)^#.*\n", "", (ROOT / name).read_text("utf-8"))
     left = REQUIREMENT.sub("", text).strip()

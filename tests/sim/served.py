@@ -169,6 +169,24 @@ class Served:
         self._nursery.start_soon(self.exchange.serve_ws_stream, theirs)
         return ours
 
+    def raw_sbe(self) -> trio.StapledStream[Any, Any]:
+        """The same to the SBE port."""
+        ours, theirs = trio.testing.memory_stream_pair()
+        self._nursery.start_soon(self.exchange.serve_sbe_stream, theirs)
+        return ours
+
+    async def sbe(self, target: str) -> WebSocketConnection:
+        """A connection to a path of the SBE streams, with the Ed25519 key."""
+        headers = [(b"X-MBX-APIKEY", ED_KEY.encode())]
+        return await wrap_client_stream(
+            self._nursery,
+            self.raw_sbe(),  # type: ignore[arg-type]
+            "exchange",
+            target,
+            extra_headers=headers,
+            message_queue_size=10_000,
+        )
+
     async def get(self, path: str, query: str = "", headers: dict[str, str] | None = None) -> dict[str, Any]:
         """One GET on a connection of its own: status, headers (as sent by name) and body."""
         return await self.http("GET", f"{path}?{query}" if query else path, headers)
@@ -249,7 +267,7 @@ class Served:
 
 
 _NAMES = {b"content-type": "Content-Type", b"retry-after": "Retry-After"}
-_PLUMBING = {b"content-length", b"connection", b"transfer-encoding"}
+_PLUMBING = {b"content-length", b"connection", b"transfer-encoding", b"date"}
 
 
 def _named(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -160,3 +160,60 @@ def test_longer_candles_from_shorter_ones() -> None:
         (0, 0, 6, 5, 5),
         (5, 5, 8, 7, 2),
     ]
+
+
+# -- other zones ------------------------------------------------------------------------------------------------------
+
+HOUR = 60 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("interval", "zone_ms", "opened", "following"),
+    [
+        ("1d", 8 * HOUR, ms(2026, 7, 15, 16), ms(2026, 7, 16, 16)),
+        ("1w", 8 * HOUR, ms(2026, 7, 12, 16), ms(2026, 7, 19, 16)),
+        ("1M", 8 * HOUR, ms(2026, 6, 30, 16), ms(2026, 7, 31, 16)),
+        ("12h", -3 * HOUR, ms(2026, 7, 16, 3), ms(2026, 7, 16, 15)),
+        ("1h", 5 * HOUR + 30 * MINUTE, ms(2026, 7, 16, 13, 30), ms(2026, 7, 16, 14, 30)),
+        ("4h", 8 * HOUR, ms(2026, 7, 16, 12), ms(2026, 7, 16, 16)),
+        ("1m", 5 * HOUR + 30 * MINUTE, ms(2026, 7, 16, 13, 47), ms(2026, 7, 16, 13, 48)),
+    ],
+)
+def test_candles_of_a_zone_open_with_its_days(interval: str, zone_ms: int, opened: int, following: int) -> None:
+    assert open_of(interval, ms(2026, 7, 16, 13, 47, 21), zone_ms) == opened
+    assert next_open(interval, opened, zone_ms) == following
+
+
+@given(
+    st.lists(st.tuples(st.integers(90, 110), st.integers(1, 9), st.integers(0, 9 * HOUR)), min_size=1, max_size=60),
+    st.sampled_from(["1m", "30m", "1h", "6h", "12h", "1d", "3d", "1w", "1M"]),
+    st.sampled_from([8 * HOUR, -12 * HOUR, 14 * HOUR, 5 * HOUR + 30 * MINUTE, 5 * HOUR + 45 * MINUTE, -MINUTE]),
+    st.booleans(),
+)
+def test_candles_of_a_zone_hold_the_same_trades(
+    trades: list[tuple[int, int, int]], interval: str, zone_ms: int, kept: bool
+) -> None:
+    candles, told, now_ms = Candles(), list[tuple[int, int, int]](), ms(2026, 7, 16)
+    if kept:
+        candles.keep_zone(interval, zone_ms)
+    for number, (price, qty, waited_ms) in enumerate(trades):
+        now_ms += waited_ms
+        candles.on_trade(price, qty, number, now_ms, buyer_is_maker=False)
+        told.append((now_ms, price, qty))
+    found = candles.history(interval, 1000, now_ms, zone_ms=zone_ms)
+    assert all(after.open_ms == before.close_ms + 1 for before, after in pairwise(found))
+    for candle in found:
+        within = [(price, qty) for at_ms, price, qty in told if candle.open_ms <= at_ms <= candle.close_ms]
+        assert (candle.open_ms, candle.trades) == (open_of(interval, candle.open_ms, zone_ms), len(within))
+        assert candle.volume == sum(qty for _, qty in within)
+        if within:
+            assert (candle.open, candle.close) == (within[0][0], within[-1][0])
+    assert found[-1] == candles.forming(interval, now_ms, zone_ms)
+    assert (
+        found[:-1][-5:] == candles.closed_since(interval, found[max(0, len(found) - 6)].open_ms, now_ms, zone_ms)[-5:]
+    )
+
+
+def test_a_zones_unknown_interval_is_refused() -> None:
+    with pytest.raises(KeyError):
+        Candles().forming("7m", 0, 8 * HOUR)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import json
 import random
 from collections.abc import AsyncIterator, Iterator
@@ -31,6 +32,7 @@ from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig, Urls
 from tetrio.sim.relay import Relay, Source, open_relay
 from tetrio.sim.tape import Market, open_market
 from tetrio.status import Status
+from tetrio.wire import sbe
 from tetrio.wire.frames import text_frame
 from tetrio.wire.stream import server_shutdown
 
@@ -408,3 +410,31 @@ def test_the_bot_sees_a_stale_market_while_the_source_is_away_and_trades_on_afte
     assert verdict.left_open == []
     up_ns = [fact["ts"] for fact in facts if fact.get("name") == "source" and fact["state"] == "up"][-1]
     assert any(fact["kind"] == "fill" and fact["ts"] > up_ns for fact in facts)
+
+
+async def test_sbe_depth_is_made_of_the_sources_and_shows_what_a_cut_has_cost(
+    autojump_clock: MockClock, tmp_path: Path, wire: Wire
+) -> None:
+    """One difference follows the other, apart from the updates that were missed while there was no line."""
+    async with relaying(tmp_path, wire, busy(60)) as world:
+        name = f"{SYMBOL.lower()}@depth"
+        line = await world.relay.sbe(f"/ws/{name}/{name}20/{SYMBOL.lower()}@bestBidAsk")
+        seen: list[sbe.Event] = []
+
+        async def read(seconds: float) -> None:
+            with trio.move_on_after(seconds):
+                while True:
+                    message = await line.get_message()
+                    assert isinstance(message, bytes)
+                    seen.append(sbe.decode(message))
+
+        await read(10)
+        wire.cut()
+        await world.until("up", 2)
+        await read(20)
+        assert {type(event) for event in seen} == {sbe.DepthDiff, sbe.DepthSnapshot, sbe.BestBidAsk}
+        diffs = [event for event in seen if isinstance(event, sbe.DepthDiff)]
+        gaps = [after.first_id - before.last_id - 1 for before, after in itertools.pairwise(diffs)]
+        assert len(diffs) > 100
+        assert sum(gap != 0 for gap in gaps) == 1
+        assert min(gaps) == 0

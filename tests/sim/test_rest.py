@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -455,6 +456,7 @@ async def test_rest_and_websocket_on_real_sockets(tmp_path: Path) -> None:
             reply = await http.get("/api/v3/time")
             assert abs(reply.json()["serverTime"] - time.time() * 1000) < 5000
             assert reply.headers["content-type"] == "application/json;charset=UTF-8"
+            assert abs(parsedate_to_datetime(reply.headers["date"]).timestamp() - time.time()) < 5
             assert (await http.get("/api/v3/exchangeInfo", params={"symbol": SYMBOL})).json()["symbols"]
             async with open_websocket_url(urls.ws_api) as api:
                 await api.send_message('{"id":1,"method":"ping"}')

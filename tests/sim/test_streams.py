@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import trio
@@ -17,6 +18,7 @@ from tetrio.net import simnet, virtual
 from tetrio.net.clock import AnchoredClock
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
 from tetrio.sim.latency import parse_latency
+from tetrio.sim.reference import ReferencePrice
 from tetrio.sim.tape import open_market
 from tetrio.wire.frames import TEXT, FrameReader, client_frame
 from tetrio.wire.stream import KlineUpdate, MarketDecoder
@@ -86,6 +88,23 @@ async def test_a_market_of_its_own_process_runs_at_its_speed(autojump_clock: Moc
         assert (await client.call("time"))["result"]["serverTime"] == pytest.approx(1_900_000_005_000, abs=1)
         kline = (await client.call("klines", symbol=SYMBOL, interval="1m"))["result"][-1]
         assert kline[0] == START_MS + 60_000
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("joined", [False, True])
+async def test_a_market_without_end_waits_for_nobody_in_its_own_process(
+    autojump_clock: MockClock, joined: bool
+) -> None:
+    clock = AnchoredClock(open_market("synthetic").first_ns)
+    clocks = Clocks(clock.now_ns, joined=joined)
+    exchange = Exchange(ExchangeConfig(market=open_market("synthetic"), clocks=clocks, keys=KEYS))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(exchange.run)
+        await trio.sleep(10)
+        reply = await Served(exchange, clock, nursery).get(
+            "/api/v3/ticker/bookTicker", f"symbol={exchange.venue.symbol}"
+        )
+        assert (float(reply["body"]["bidPrice"]) > 0) is not joined
         nursery.cancel_scope.cancel()
 
 
@@ -214,19 +233,63 @@ async def test_a_market_of_klines_and_a_synthetic_one_have_every_stream(
         async with trio.open_nursery() as nursery:
             await nursery.start(exchange.run)
             name = market.symbol.lower()
-            channels = ("bookTicker", "trade", "aggTrade", "kline_1s", "kline_1m", "avgPrice")
+            channels = ("bookTicker", "trade", "aggTrade", "kline_1s", "kline_1m", "avgPrice", "ticker", "miniTicker")
+            channels += ("ticker_1h", "depth", "depth@100ms")  # type: ignore[assignment]
             line = await Served(exchange, clock, nursery).client(
                 "/ws/" + "/".join(f"{name}@{each}" for each in channels)
             )
             decoder = MarketDecoder(market.rules)
-            kinds = set()
+            kinds, others = set(), {"aggTrade", "24hrTicker", "24hrMiniTicker", "1hTicker", "depthUpdate"}
             for _ in range(300):
                 frame = await line.receive()
                 kind = frame.get("e", "bookTicker")
                 kinds.add(kind)
-                assert kind == "aggTrade" or decoder.decode(json.dumps(frame).encode()) is not None
-            assert kinds == {"bookTicker", "trade", "aggTrade", "kline", "avgPrice"}
+                assert kind in others or decoder.decode(json.dumps(frame).encode()) is not None
+            assert kinds == {"bookTicker", "trade", "kline", "avgPrice", *others}
             nursery.cancel_scope.cancel()
+
+
+async def test_candles_of_the_other_zone_are_told_beside_ours(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with served(tmp_path) as exchange:
+        line = await exchange.line("kline_1d", "kline_1d@+08:00", "kline_1h@+08:00", combined=True)
+        told = {frame["stream"]: frame["data"]["k"] for frame in await frames(line, 3)}
+        opened = {name.partition("@")[2]: k["t"] for name, k in told.items()}
+        assert opened["kline_1d"] % 86_400_000 == 0
+        assert opened["kline_1d@+08:00"] % 86_400_000 == 57_600_000
+        assert opened["kline_1h@+08:00"] % 3_600_000 == 0
+        assert {k["i"] for k in told.values()} == {"1d", "1h"}
+        client = await exchange.client()
+        again = (await client.call("klines", symbol=SYMBOL, interval="1d", timeZone="8"))["result"]
+        assert again[-1][0] == opened["kline_1d@+08:00"]
+
+
+async def test_reference_price_and_block_trades_are_told_once_there_are_any(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with served(tmp_path) as exchange:
+        venue, line = exchange.exchange.venue, await exchange.line("referencePrice", "blockTrade")
+        await trio.sleep(3.1)
+        venue.set_reference(ReferencePrice(341_218, START_MS))
+        told = await line.receive()
+        assert (told["r"], told["t"]) == ("3412.18000000", START_MS + 3250)
+        venue.set_reference(None)
+        venue.block_trade(340_000, 5_000, True)
+        block = await line.receive()
+        assert (block["e"], block["t"], block["p"], block["q"]) == ("blockTrade", 1, "3400.00000000", "0.50000000")
+        kept = (await (await exchange.client()).call("blockTrades.historical", symbol=SYMBOL, fromId=1))["result"]
+        assert [each["quoteQty"] for each in kept] == ["1700.00000000"]
+
+
+async def test_what_nobody_wants_is_not_made(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with served(tmp_path) as exchange:
+        line = await exchange.line("depth20@100ms", "ticker", "kline_1m")
+        await frames(line, 3)
+        publisher = exchange.exchange._hub
+        await line.ws.aclose()
+        await trio.sleep(10)
+        assert publisher.names == []
+        again = await exchange.line("depth20@100ms")
+        assert (await again.receive())["lastUpdateId"]
 
 
 # -- the end of a recording -------------------------------------------------------------------------------------------
@@ -294,6 +357,19 @@ async def test_a_name_may_be_percent_encoded(autojump_clock: MockClock, tmp_path
     async with served(tmp_path) as exchange:
         line = await exchange.client(f"/stream?streams={SYMBOL.lower()}%40bookTicker")
         assert (await line.receive())["data"]["s"] == SYMBOL
+
+
+async def test_a_name_may_hold_any_letters(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """A symbol that is not ASCII: percent-encoded in a path (HTTP takes nothing else), as it is in a message."""
+    name = "这是测试币456@trade"
+    listed = '{"method":"LIST_SUBSCRIPTIONS","id":1}'
+    async with served(tmp_path) as exchange:
+        for target in (f"/ws/{quote(name)}", f"/stream?streams={quote(name)}"):
+            line = await exchange.client(target)
+            assert (await line.ask(listed))["result"] == [name]
+        line = await exchange.client("/ws")
+        assert (await line.ask(json.dumps({"method": "SUBSCRIBE", "params": [name], "id": 1})))["result"] is None
+        assert (await line.ask(listed))["result"] == [name]
 
 
 async def test_too_many_streams_are_refused(autojump_clock: MockClock, tmp_path: Path) -> None:

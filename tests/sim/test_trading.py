@@ -477,6 +477,8 @@ async def test_a_deprecated_oco_has_a_limit_and_a_stop(exchange: Served, autojum
     ("params", "answer"),
     [
         ({"aboveType": "LIMIT"}, (-1158, "Order type not supported in OCO.")),
+        ({"aboveType": "ABOVE"}, (-1116, "Invalid orderType.")),
+        ({"abovePrice": "3460.123456789"}, (-1111, "Parameter 'abovePrice' has too much precision.")),
         ({"aboveType": None}, (-1102, MISSING.format("aboveType"))),
         ({"belowType": "LIMIT_MAKER"}, (-1168, "At least one OCO order must be contingent.")),
         ({"side": "BUY"}, (-1165, "A limit order in a buy OCO must be below.")),

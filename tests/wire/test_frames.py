@@ -21,6 +21,7 @@ from tetrio.wire.frames import (
     TEXT,
     FrameError,
     FrameReader,
+    binary_frame,
     client_frame,
     close_code,
     text_frame,
@@ -163,6 +164,14 @@ def test_a_frame_of_our_exchange_reads_back(size: int) -> None:
     assert text_frame(payload) == frame(TEXT, payload)
     assert FrameReader().feed(text_frame(payload)) == [(TEXT, payload)]
     assert text_frames([payload, b"", payload]) == text_frame(payload) + text_frame(b"") + text_frame(payload)
+
+
+@pytest.mark.parametrize("size", EDGES)
+def test_a_binary_frame_of_our_exchange_reads_back_whatever_is_in_it(size: int) -> None:
+    payload = b"\xff" * size
+    assert binary_frame(payload) == frame(BINARY, payload)
+    sent = binary_frame(payload) + text_frame(b"{}") + binary_frame(payload)
+    assert FrameReader().feed(sent) == [(BINARY, payload), (TEXT, b"{}"), (BINARY, payload)]
 
 
 @pytest.mark.parametrize("size", EDGES)

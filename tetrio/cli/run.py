@@ -121,7 +121,12 @@ def _panel_wanted(options: argparse.Namespace) -> bool:
 def _add_exchange(commands: Commands) -> None:
     exchange = command(commands, "exchange", _exchange, "run a Binance Spot exchange on loopback, for any client")
     add = exchange.add_argument
-    add("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="REST there, WebSocket on the next port; 0: any")
+    add(
+        "--listen",
+        default="127.0.0.1:0",
+        metavar="HOST:PORT",
+        help="REST there, WebSocket and SBE on the next two; 0: any",
+    )
     add("--market", default="synthetic", metavar="FILE", help="synthetic (default), a recording, or binance: relayed")
     add("--symbol", metavar="NAME", help="which symbol of the file, where it holds several; or of binance")
     add("--source-rest", default="", metavar="URL", help="with --market binance: another REST side")

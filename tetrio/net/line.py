@@ -17,10 +17,11 @@ import h11
 import trio
 
 from tetrio.errors import LinkLost, LinkStale
+from tetrio.log import Secret
 from tetrio.net import entropy
 from tetrio.net.clock import machine_s
 from tetrio.net.dial import Address, dial
-from tetrio.wire.frames import FrameReader, client_frame, close_code
+from tetrio.wire.frames import FrameReader, Message, client_frame, close_code
 
 CONNECT_S = 10.0
 READ = 65536
@@ -53,14 +54,30 @@ class Line:
             for opcode, payload in self._frames.feed(await self._read(silence_s)):
                 if opcode == TEXT:
                     payloads.append(payload)
-                elif opcode == PING:
-                    await self._send(PONG, payload)
-                elif opcode == CLOSE:
-                    code, reason = close_code(payload)
-                    raise LinkLost(f"{self.name}: closed by the exchange: {code} {reason}".rstrip())
                 elif opcode == BINARY:
                     raise LinkLost(f"{self.name}: a binary frame on a JSON line")
+                else:
+                    await self._heed(opcode, payload)
         return payloads
+
+    async def receive_any(self, silence_s: float) -> list[Message]:
+        """The same of a line that has binary messages beside its texts, as SBE has: (TEXT or BINARY, payload)."""
+        messages: list[Message] = []
+        while not messages:
+            for opcode, payload in self._frames.feed(await self._read(silence_s)):
+                if opcode in (TEXT, BINARY):
+                    messages.append((opcode, payload))
+                else:
+                    await self._heed(opcode, payload)
+        return messages
+
+    async def _heed(self, opcode: int, payload: bytes) -> None:
+        """A control frame."""
+        if opcode == PING:
+            await self._send(PONG, payload)
+        elif opcode == CLOSE:
+            code, reason = close_code(payload)
+            raise LinkLost(f"{self.name}: closed by the exchange: {code} {reason}".rstrip())
 
     async def say(self, text: str) -> None:
         """Send a control message, such as SUBSCRIBE; by the task that receives, so that no two writes meet."""
@@ -91,14 +108,19 @@ class Line:
 
 
 @asynccontextmanager
-async def open_line(url: str, streams: list[str], *, name: str = "market") -> AsyncIterator[Line]:
-    """Connect to the combined streams `streams` of the market-stream service at `url`."""
+async def open_line(
+    url: str, streams: list[str], *, name: str = "market", api_key: Secret | None = None
+) -> AsyncIterator[Line]:
+    """Connect to the combined streams `streams` of the market-stream service at `url`.
+
+    api_key   what the SBE streams want to see; nothing is signed
+    """
     address = Address.parse(f"{url.rstrip('/')}/stream?streams={'/'.join(streams)}")
     stream = await dial(address, CONNECT_S)
     try:
         try:
             with trio.fail_after(machine_s(CONNECT_S)):
-                early = await _upgrade(stream, address)
+                early = await _upgrade(stream, address, api_key)
         except trio.TooSlowError:
             raise LinkLost(f"{address}: WebSocket handshake not finished within {CONNECT_S:g} s") from None
         except (*_FOREIGN, h11.ProtocolError) as error:
@@ -111,21 +133,20 @@ async def open_line(url: str, streams: list[str], *, name: str = "market") -> As
         await trio.aclose_forcefully(stream)
 
 
-async def _upgrade(stream: trio.abc.Stream, address: Address) -> bytes:
+async def _upgrade(stream: trio.abc.Stream, address: Address, api_key: Secret | None) -> bytes:
     """The opening handshake (RFC 6455, section 4.1); what arrived after it."""
     http = h11.Connection(h11.CLIENT)
     key = base64.b64encode(entropy.token_bytes(16))
-    request = h11.Request(
-        method="GET",
-        target=address.path,
-        headers=[
-            (b"Host", address.authority.encode()),
-            (b"Upgrade", b"websocket"),
-            (b"Connection", b"Upgrade"),
-            (b"Sec-WebSocket-Key", key),
-            (b"Sec-WebSocket-Version", b"13"),
-        ],
-    )
+    headers = [
+        (b"Host", address.authority.encode()),
+        (b"Upgrade", b"websocket"),
+        (b"Connection", b"Upgrade"),
+        (b"Sec-WebSocket-Key", key),
+        (b"Sec-WebSocket-Version", b"13"),
+    ]
+    if api_key is not None:
+        headers.append((b"X-MBX-APIKEY", api_key.reveal().encode()))
+    request = h11.Request(method="GET", target=address.path, headers=headers)
     await stream.send_all(http.send(request) or b"")
     while (event := http.next_event()) is h11.NEED_DATA:
         http.receive_data(bytes(await stream.receive_some(READ)))

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+import attrs
+
 from tetrio.sim import tickers
 from tetrio.sim.candles import INTERVALS, Candle
-from tetrio.sim.depth import Changes, Levels
+from tetrio.sim.depth import Changes, Difference, Levels, Snapshot
 from tetrio.sim.queries import average_text
 from tetrio.sim.tickers import HOUR_MS, STREAM_WINDOWS
 from tetrio.sim.venue import Venue
@@ -154,7 +156,7 @@ class Beats:
         """Symbols that have changed: ours, if it has traded."""
         recent = self._venue.recent
         last_id = recent[-1].trade_id if recent else 0
-        if self._told_trade.get(name) != last_id:
+        if self._told_trade.get(name, 0) != last_id:
             self._told_trade[name] = last_id
             self._publish(name, stream.array([payload]))
 
@@ -204,14 +206,23 @@ class _Feed:
         self.told_id = -1
 
 
+@attrs.frozen
+class DepthFormat:
+    """How depth is told on one kind of line."""
+
+    known: Mapping[str, tuple[int, int]]
+    """Stream -> (period in ms, levels of a partial depth or 0)."""
+    difference: Callable[[Difference, int], bytes]
+    """A message of what changed, told at a market time in ms."""
+    partial: Callable[[Snapshot, int], bytes]
+    """A message of the best levels."""
+
+
 class DepthFeeds:
     """Depth streams that are made of the public book."""
 
-    def __init__(self, venue: Venue, publish: Publish) -> None:
-        self._venue, self._publish = venue, publish
-        self._prices, self._qtys = Texts(venue.rules.price_text), Texts(venue.rules.qty_text)
-        made = _depth_names(venue.symbol) if venue.market.kind != "relay" else {}  # that has what its source has
-        self._known = {name: told for name, told in made.items() if name not in venue.market.streams}
+    def __init__(self, venue: Venue, told: DepthFormat, publish: Publish) -> None:
+        self._venue, self._format, self._publish = venue, told, publish
         self._feeds: dict[str, _Feed] = {}
         self.due_ms: int | None = None
         """When something is to be told next, market time; None while nothing is."""
@@ -224,8 +235,8 @@ class DepthFeeds:
                 book.unfollow(gone.changes)
             del self._feeds[gone.name]
         for name in names:
-            if name in self._known and name not in self._feeds:
-                period_ms, levels = self._known[name]
+            if name in self._format.known and name not in self._feeds:
+                period_ms, levels = self._format.known[name]
                 self._feeds[name] = _Feed(name, period_ms, levels, None if levels else book.follow())
         self.changed(self._venue.clock.latest_ms)
 
@@ -242,23 +253,34 @@ class DepthFeeds:
         for feed in self._feeds.values():
             if feed.due_ms is not None and feed.due_ms <= at_ms:
                 feed.due_ms = None
-                self._publish(feed.name, self._difference(feed.changes, at_ms) if feed.changes else self._partial(feed))
+                self._publish(feed.name, self._message(feed, at_ms))
         self.changed(at_ms)
 
-    def _difference(self, changes: Changes, at_ms: int) -> bytes:
-        told = changes.take(self._venue.book.last_id)
-        bids, asks = self.texts(told.bids), self.texts(told.asks)
-        return stream.depth_update(self._venue.symbol, at_ms, told.first_id, told.last_id, bids, asks)
-
-    def _partial(self, feed: _Feed) -> bytes:
-        snapshot = self._venue.book.snapshot(feed.levels)
+    def _message(self, feed: _Feed, at_ms: int) -> bytes:
+        book = self._venue.book
+        if feed.changes is not None:
+            return self._format.difference(feed.changes.take(book.last_id), at_ms)
+        snapshot = book.snapshot(feed.levels)
         feed.told_id = snapshot.last_id
-        return stream.partial_depth(snapshot.last_id, self.texts(snapshot.bids), self.texts(snapshot.asks))
+        return self._format.partial(snapshot, at_ms)
 
-    def texts(self, levels: Levels) -> stream.Levels:
-        """Prices and quantities as texts."""
-        prices, qtys = self._prices, self._qtys
+
+def json_depth(venue: Venue) -> DepthFormat:
+    """Depth as the JSON streams have it, where the market has not recorded it."""
+    symbol, prices, qtys = venue.symbol, Texts(venue.rules.price_text), Texts(venue.rules.qty_text)
+    made = _depth_names(symbol) if venue.market.kind != "relay" else {}  # that has what its source has
+
+    def texts(levels: Levels) -> stream.Levels:
         return [(prices[price], qtys[lots]) for price, lots in levels]
+
+    def difference(told: Difference, at_ms: int) -> bytes:
+        return stream.depth_update(symbol, at_ms, told.first_id, told.last_id, texts(told.bids), texts(told.asks))
+
+    def partial(book: Snapshot, _: int) -> bytes:
+        return stream.partial_depth(book.last_id, texts(book.bids), texts(book.asks))
+
+    known = {name: told for name, told in made.items() if name not in venue.market.streams}
+    return DepthFormat(known, difference, partial)
 
 
 def _kline_names(symbol: str) -> Mapping[str, Kline]:

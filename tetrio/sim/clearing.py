@@ -15,6 +15,7 @@ import attrs
 import msgspec
 
 from tetrio.core.market import Side
+from tetrio.core.money import to_units
 from tetrio.sim.history import OrderHistory
 from tetrio.sim.ledger import FEES, MARKET, Ledger
 from tetrio.sim.listing import Listing
@@ -132,9 +133,8 @@ class Clearing:
 
     # -- locks ------------------------------------------------------------------------------------------------------
     def need(self, listing: Listing, orders: Sequence[Order]) -> int:
-        """Units that open orders with one lock keep locked: of a pair the larger, or that of the one that trades."""
-        touched = [order for order in orders if order.filled]
-        return max((self._need(listing, order) for order in touched or orders), default=0)
+        """Units that open orders with one lock keep locked: the larger need of a pair."""
+        return max([self._need(listing, order) for order in orders], default=0)
 
     def asset(self, listing: Listing, side: Side) -> str:
         """What an order of that side locks."""
@@ -148,6 +148,8 @@ class Clearing:
     def relock(self, listing: Listing, order: Order) -> None:
         """Makes the lock that `order` shares what it must be; the account can afford it."""
         key, group = self._history.lock_group(order)
+        if order.filled:  # of a pair the other one is about to go
+            group = [order] if order.is_open else []
         target, held = self.need(listing, group), self._locked.get(key, 0)
         asset = self.asset(listing, order.side)
         if target > held:
@@ -162,10 +164,10 @@ class Clearing:
     def _need(self, listing: Listing, order: Order) -> int:
         if order.status == "PENDING_NEW":
             return self._history.reserved.get(order.list_id, 0)
-        if order.type == "MARKET":
-            return 0  # it never rests
         if order.side is Side.SELL:
             return order.remaining * listing.lot_units
+        if order.at_market and order.is_working:
+            return order.budget
         return order.remaining * order.lock_price * listing.tick_lot_units
 
     # -- orders -----------------------------------------------------------------------------------------------------
@@ -213,6 +215,7 @@ class Clearing:
             cum_quote=order.cum_quote + price * lots,
             status="FILLED" if filled + order.prevented == order.qty else "PARTIALLY_FILLED",
             update_ms=happening.now_ms,
+            budget=max(0, order.budget - quote),
         )
         self._history.update(order)
         self.relock(listing, order)
@@ -397,6 +400,7 @@ class Clearing:
 
 def _on_grid(given: Decimal | None, step: Decimal) -> int:
     """Whole steps, 0 where the request had none or was off the grid."""
-    if given is None or given % step:
+    try:
+        return 0 if given is None else to_units(str(given), step)
+    except ValueError:
         return 0
-    return int(given / step)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 import h11
+import msgspec
 import trio
 import wsproto.utilities
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
@@ -130,8 +131,15 @@ class Connection:
         self._scope = trio.CancelScope()
         self._closing: tuple[int, str] | None = None
         self._writing = False
+        self.on_written: Callable[[], None] | None = None
+        """Called when a write is done."""
         self.why = "the connection was lost"
         """Why the connection ended, for the record."""
+
+    @property
+    def writing(self) -> bool:
+        """A write is under way; the client may be slow."""
+        return self._writing
 
     def push(self, frames: bytes, due_s: float = 0.0) -> None:
         """Send whole frames at `due_s` of trio's clock, 0: now. A client that has let its outbox fill up is cut."""
@@ -202,6 +210,8 @@ class Connection:
                 self._writing = True
                 await self._transport.send_all(self._take(now))
                 self._writing = False
+                if self.on_written is not None:
+                    self.on_written()
             elif self._closing is not None:
                 return
             elif self._outbox:
@@ -276,9 +286,16 @@ class Turned:
     body: bytes
     headers: list[tuple[bytes, bytes]] = attrs.field(factory=list)
 
+    @classmethod
+    def error(cls, status: int, code: int, msg: str) -> Turned:
+        """With a JSON body that says why."""
+        media = (b"content-type", b"application/json;charset=UTF-8")
+        return cls(status, msgspec.json.encode({"code": code, "msg": msg}), [media])
 
-Route = Callable[[str, str], Accepted | Turned]
-"""Who serves a request target (path and query) for a client's address."""
+
+Headers = Sequence[tuple[bytes, bytes]]
+Route = Callable[[str, str, Headers], Accepted | Turned]
+"""Who serves a request target (path and query) for a client's address, asked for with these headers."""
 
 
 async def serve(stream: trio.abc.Stream, route: Route, headers: Callable[[], list[tuple[bytes, bytes]]]) -> None:
@@ -315,7 +332,7 @@ async def _meet(
             receive_buffer_size=65536,
         )
         transport.on_gone = None
-        accepted = route(request.path, transport.address)
+        accepted = route(request.path, transport.address, request.headers)
         if isinstance(accepted, Turned):
             await request.reject(accepted.status, extra_headers=accepted.headers, body=accepted.body)
             return

@@ -60,6 +60,10 @@ class Changes:
     def __bool__(self) -> bool:
         return bool(self.sides[BIDS] or self.sides[ASKS])
 
+    def begin(self, first_id: int) -> None:
+        """Nothing is known of the updates before `first_id`: that they are missing must be seen."""
+        self._since_id = first_id - 1
+
     def take(self, last_id: int) -> Difference:
         """All of it, up to the book's `last_id`; the next one goes on from there."""
         bids, asks = self.sides
@@ -86,7 +90,7 @@ class PublicBook:
         for side, price, lots in ((BIDS, top.bid, top.bid_qty), (ASKS, top.ask, top.ask_qty)):
             gone = [(each, 0) for each in self._shown[side] if each != price]
             self._show(side, [*gone, (price, lots)] if price else gone)
-        self.last_id = top.update_id
+        self._reach(top.update_id, top.update_id)
 
     def on_depth(self, depth: Depth) -> None:
         """A difference; one whose changes it holds already is ignored."""
@@ -97,7 +101,7 @@ class PublicBook:
             return
         self._show(BIDS, depth.bids)
         self._show(ASKS, depth.asks)
-        self.last_id = depth.last_id
+        self._reach(depth.first_id, depth.last_id)
 
     def forget(self) -> None:
         """Updates were missed: what is known is worth nothing."""
@@ -119,6 +123,13 @@ class PublicBook:
     def unfollow(self, changes: Changes) -> None:
         """No more."""
         self._followers = [each for each in self._followers if each is not changes]
+
+    def _reach(self, first_id: int, last_id: int) -> None:
+        """The updates `first_id` to `last_id` are in the book, which may be the first ones that are."""
+        if not self.last_id:
+            for changes in self._followers:
+                changes.begin(first_id)
+        self.last_id = last_id
 
     def _show(self, side: int, changes: Iterable[tuple[int, int]]) -> int:
         """These levels hold so much from now on; how many of them have changed by it."""

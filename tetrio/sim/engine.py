@@ -5,12 +5,12 @@ Accounts and assets live in a ledger beside the symbols' listings. A market even
 out; an order goes in, its taker phase against the displayed market and other clients' orders comes out, and what is
 left rests. Where a method raises `Rejected`, nothing has changed (but for `cancel_replace`, which tells what has).
 
-Money: a SELL locks its remaining quantity, a BUY its limit price times that (a stop at market: its stop price), an OCO
-pair the larger of the two; a MARKET order locks nothing, because it never rests. Commission is a fraction of what is
-received, rounded down to 1e-8, or its worth in the discount asset.
+Money: a SELL locks its remaining quantity, a BUY its limit price times that (a stop at market: its stop price; one that
+takes at market: what it is about to pay), a pair the larger of the two. Commission is a fraction of what is received,
+rounded down to 1e-8, or its worth in the discount asset.
 
 How orders come to the book is `sim.entry`, whom they meet there `sim.matching`, what that does to money `sim.clearing`,
-and to their lists `sim.lists`.
+and to their lists `sim.lists`; `sim.amending` makes them smaller.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from decimal import Decimal
 from typing import Any
 
 import attrs
-import msgspec
 
 from tetrio.core.market import Side
 from tetrio.core.money import SymbolRules
 from tetrio.sim import filters as checks
+from tetrio.sim.amending import Amending
 from tetrio.sim.clearing import Clearing, Happening, Rate, Rates
 from tetrio.sim.entry import Entry
 from tetrio.sim.events import AggTrade, Depth, MarketEvent, PublicTrade, Top
@@ -32,7 +32,7 @@ from tetrio.sim.filters import Terms
 from tetrio.sim.history import OrderHistory
 from tetrio.sim.ledger import Ledger
 from tetrio.sim.listing import Listing
-from tetrio.sim.lists import Lists, arranged
+from tetrio.sim.lists import PAIRED, PAYING, Lists, arranged
 from tetrio.sim.matching import Matching
 from tetrio.sim.orders import (
     INSUFFICIENT_BALANCE,
@@ -107,6 +107,7 @@ class Engine:
         self._clearing = Clearing(self._ledger, self._history, self.rates)
         self._matching = Matching(fills, self._clearing, self._history)
         self._lists = Lists(self._clearing, self._history, self._ledger)
+        self._amending = Amending(self._history, self._clearing, self._lists)
         self._entry = Entry(self._ledger, self._history, self._clearing, self._matching, self._lists)
         self._next_order_id = first_order_id
         self._next_list_id = 1
@@ -179,15 +180,19 @@ class Engine:
         self.change_rules(symbol, status=status)
 
     def change_rules(self, symbol: str, **changes: Any) -> None:
-        """Other values of `SymbolRules` from now on; what rests is not checked anew. ValueError for grid and assets."""
+        """Other values of `SymbolRules` from now on; what rests is not checked anew. ValueError for grid and assets,
+        and for what there is not.
+        """
         fixed = {"name", "base_asset", "quote_asset", "tick_size", "step_size"} & changes.keys()
         if fixed:
             raise ValueError(f"{', '.join(sorted(fixed))} of a symbol that trades cannot be changed")
+        _check_known(SymbolRules, changes)
         listing = self._listing(symbol)
         listing.rules = attrs.evolve(listing.rules, **changes)
 
     def change_filters(self, symbol: str, **changes: Any) -> None:
-        """Other values of `Filters` from now on."""
+        """Other values of `Filters` from now on. ValueError for what there is not."""
+        _check_known(Filters, changes)
         listing = self._listing(symbol)
         listing.filters = attrs.evolve(listing.filters, **changes)
 
@@ -253,8 +258,11 @@ class Engine:
         list_client_order_id: str | None = None,
         new_client_order_id: str = "",
     ) -> CanceledList:
-        """Ends a list and its open orders. Rejected -2011 when it is unknown or has ended."""
+        """Ends a list and its open orders. Rejected -2011 (it is unknown or has ended), -1102 (no id)."""
         self._listing(symbol)
+        if list_id is None and list_client_order_id is None:
+            text = "Param 'orderListId' or 'listClientOrderId' must be sent, but both were empty/null!"
+            raise Rejected(-1102, text)
         unknown = Rejected(-2011, UNKNOWN_ORDER)
         found = self._history.find_list(account, list_id, list_client_order_id, unknown)
         if not found.is_open or found.symbol != symbol:
@@ -334,29 +342,11 @@ class Engine:
         listing = self._listing(symbol)
         missing = Rejected(-2013, "Order does not exist.")
         order = self._history.find(account, symbol, order_id, orig_client_order_id, missing)
-        lots = self._amendable(listing, order, new_qty)
+        lots = self._amending.check(listing, order, new_qty)
         new_id = new_client_order_id or self._made_id(account)
         if new_id != order.client_order_id and self._history.is_open(account, new_id):
             raise Rejected(-2038, "Duplicate order sent.")
-        happening = Happening(now_ms, market_ns)
-        amended, execution_id = self._reduce(listing, order, lots, new_id, happening)
-        order_list = None
-        if order.list_id >= 0:
-            order_list = self._history.order_list(order.list_id)
-            if order_list.kind == "OCO" and amended.is_open:
-                for other in self._history.legs(order_list):
-                    if other.is_open and other.order_id != order.order_id:
-                        self._reduce(listing, other, lots, other.client_order_id, happening)
-            if order.client_order_id != new_id and order_list.is_open:
-                order_list = self._lists.rename(order_list, amended, happening)
-        self._clearing.position(happening, listing, account)
-        return Amended(
-            order=amended,
-            orig_client_order_id=order.client_order_id,
-            execution_id=execution_id,
-            order_list=order_list,
-            events=tuple(happening.events),
-        )
+        return self._amending.amend(listing, order, lots, new_id, Happening(now_ms, market_ns))
 
     def expire_all(self, now_ms: int, market_ns: int, reason: str) -> tuple[UserEvent, ...]:
         """The exchange itself takes every open order of every account off the book, oldest first."""
@@ -366,8 +356,11 @@ class Engine:
             if not order.is_open:
                 continue  # gone with another one of its list
             listing, happening = self._listings[order.symbol], Happening(now_ms, market_ns)
-            listing.take_off(order)
-            self._clearing.close(listing, order, "EXPIRED", reason, happening)
+            if order.list_id >= 0:
+                self._lists.end(listing, self._history.order_list(order.list_id), "EXPIRED", reason, happening)
+            else:
+                listing.take_off(order)
+                self._clearing.close(listing, order, "EXPIRED", reason, happening)
             self._clearing.position(happening, listing, order.account)
             events += happening.events
         return tuple(events)
@@ -430,7 +423,7 @@ class Engine:
         """What a market event did, and what that brought about."""
         if happening is None:
             return _NOTHING
-        if listing.rules.status == "TRADING":
+        if listing.trading:
             self._entry.follow_up(listing, happening)
         return Outcome(tuple(happening.events), tuple(happening.prints), trade_id)
 
@@ -476,7 +469,7 @@ class Engine:
 
     def open_lists(self, account: str) -> list[OrderList]:
         """By id."""
-        return [each for each in self._history.lists(account) if each.is_open]
+        return self._history.open_lists(account)
 
     def preventions(self, account: str, symbol: str) -> list[Prevention]:
         """What self-trade prevention did, the last of it, by match id."""
@@ -528,15 +521,17 @@ class Engine:
         rules, filters = listing.rules, listing.filters
         here, everywhere = (self._history.counts(account, symbol) for symbol in (rules.name, None))
         checks.check_counts(rules, filters, here, everywhere, [request for request, _ in wanted])
+        buying = 0
         for request, terms in wanted:
             lots = terms.qty or 0
             if filters.max_asset:
                 tick_lots = lots * (terms.price or terms.stop or listing.last or 0)
                 checks.check_assets(rules, filters, lots, tick_lots or terms.quote_tick_lots or 0)
             if filters.max_position and request.side is Side.BUY:
+                buying += lots
                 held = sum(self._ledger.balance(account, rules.base_asset)) // listing.lot_units
-                buying = self._history.buying(account, rules.name)
-                if (held + buying + lots) * rules.step_size > filters.max_position:
+                wanted_lots = held + self._history.buying(account, rules.name) + buying
+                if wanted_lots * rules.step_size > filters.max_position:
                     raise Rejected(-2010, "Filter failure: MAX_POSITION")
 
     def _place(
@@ -565,9 +560,8 @@ class Engine:
         legs = arranged(request)
         self._check_list(account, listing, request)
         average = listing.measure(market_ns)
-        pays = request.kind in {"OPO", "OPOCO"}
         terms = [
-            checks.check(listing.rules, listing.filters, leg, average, later=pays and at > 0)
+            checks.check(listing.rules, listing.filters, leg, average, later=request.kind in PAYING and at > 0)
             for at, leg in enumerate(legs)
         ]
         self._check_account(account, listing, list(zip(legs, terms, strict=True)))
@@ -594,9 +588,9 @@ class Engine:
     def _check_list(self, account: str, listing: Listing, request: ListRequest) -> None:
         filters = listing.filters
         for needs, allowed, name in (
-            (request.kind in {"OCO", "OTOCO", "OPOCO"}, filters.oco, "OCO"),
+            (request.kind in PAIRED, filters.oco, "OCO"),
             (request.kind != "OCO", filters.oto, "OTO"),
-            (request.kind in {"OPO", "OPOCO"}, filters.opo, "OPO"),
+            (request.kind in PAYING, filters.opo, "OPO"),
         ):
             if needs and not allowed:
                 raise Rejected(-2010, f"{name} orders are not supported for this symbol{'' if name == 'OCO' else '.'}")
@@ -683,7 +677,7 @@ class Engine:
     ) -> CanceledList:
         listing = self._listings[order_list.symbol]
         cancel_id = cancel_id or self._made_id(order_list.account)
-        orders = self._lists.cancel(listing, order_list, cancel_id, reason, happening)
+        orders = self._lists.end(listing, order_list, "CANCELED", reason, happening, cancel_id)
         if position:
             self._clearing.position(happening, listing, order_list.account)
         return CanceledList(
@@ -732,63 +726,6 @@ class Engine:
             prints=placed.prints,
         )
 
-    # --- amending ---
-
-    def _amendable(self, listing: Listing, order: Order, new_qty: Decimal) -> int:
-        """The new quantity in lots. Rejected -2038."""
-        if not listing.rules.amend_allowed:
-            raise Rejected(-2038, "Order amend is not supported for this symbol.")
-        if not order.is_open:
-            raise Rejected(-2038, UNKNOWN_ORDER)
-        if order.status == "PENDING_NEW" and not order.qty:
-            raise Rejected(-2038, "Order amend (pending OPO order) is not supported.")
-        if listing.filters.max_amends and order.amends >= listing.filters.max_amends:
-            raise Rejected(-2038, "Filter failure: MAX_NUM_ORDER_AMENDS")
-        try:
-            lots = checks.lots(listing.rules, new_qty, at_market=order.at_market)
-            if lots > order.qty:
-                raise Rejected(-2038, "Order amend (quantity increase) is not supported.")
-            if lots == order.qty:
-                raise Rejected(-2038, "The requested action would change no state; rejecting")
-            if order.limit:
-                checks.check_notional(listing.rules, lots * order.limit)
-        except Rejected as refusal:
-            raise Rejected(-2038, refusal.msg) from None
-        return lots
-
-    def _reduce(
-        self, listing: Listing, order: Order, lots: int, new_id: str, happening: Happening
-    ) -> tuple[Order, int]:
-        """One order with fewer lots: (as it is then, the execution's id). Not above what it has traded, it expires."""
-        taken = order.filled + order.prevented
-        amended = msgspec.structs.replace(
-            order,
-            qty=max(lots, taken),
-            client_order_id=new_id,
-            amends=order.amends + 1,
-            update_ms=happening.now_ms,
-            iceberg=order.iceberg if order.iceberg < lots else 0,
-        )
-        execution_id = self._clearing.amend(listing, amended, order.client_order_id, happening)
-        self._history.add_amendment(
-            Amendment(
-                symbol=order.symbol,
-                order_id=order.order_id,
-                execution_id=execution_id,
-                orig_client_order_id=order.client_order_id,
-                new_client_order_id=new_id,
-                orig_qty=order.qty,
-                new_qty=lots,
-                at_ms=happening.now_ms,
-            )
-        )
-        if not amended.remaining:
-            listing.take_off(amended)
-            return self._clearing.close(listing, amended, "EXPIRED", "NONE", happening), execution_id
-        if order.is_working:
-            listing.resting[order.side].get(order.order_id).shrink(amended.remaining)
-        return amended, execution_id
-
     # --- small change ---
 
     def _refusal(self, refusal: Rejected, account: str, request: OrderRequest, now_ms: int, market_ns: int) -> Rejected:
@@ -815,3 +752,10 @@ class Engine:
             made = f"auto-{self._last_made_id}"
             if not self._history.is_open(account, made):
                 return made
+
+
+def _check_known(record: type[SymbolRules | Filters], changes: Mapping[str, Any]) -> None:
+    """ValueError when the record has no such members."""
+    unknown = changes.keys() - attrs.fields_dict(record).keys()
+    if unknown:
+        raise ValueError(f"a symbol has no {', '.join(sorted(unknown))}")

@@ -23,7 +23,7 @@ from tetrio.sim.filters import Terms
 from tetrio.sim.history import OrderHistory
 from tetrio.sim.ledger import Ledger
 from tetrio.sim.listing import Listing
-from tetrio.sim.lists import Lists, check_prices
+from tetrio.sim.lists import PAIRED, PAYING, Lists, check_prices
 from tetrio.sim.matching import PREVENTED, Matching, Offered
 from tetrio.sim.orders import (
     CONTINGENT,
@@ -68,9 +68,11 @@ class Entry:
         **more: Any,
     ) -> Order:
         """The order that a request asks for, not accepted yet. Rejected when quoteOrderQty buys nothing."""
+        stp_mode = request.stp_mode or listing.filters.default_stp_mode
         qty = terms.qty or 0
         if terms.quote_tick_lots is not None:
-            qty = self._matching.lots_for_quote(account, listing, request.side, terms.quote_tick_lots)
+            spared = account if stp_mode != "NONE" else ""
+            qty = self._matching.lots_for_quote(spared, listing, request.side, terms.quote_tick_lots)
         timed = request.type in {"LIMIT", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"}
         order = Order(
             account=account,
@@ -88,7 +90,7 @@ class Entry:
             stop_price=terms.stop,
             trailing_delta=request.trailing_delta or 0,
             iceberg=terms.iceberg,
-            stp_mode=request.stp_mode or listing.filters.default_stp_mode,
+            stp_mode=stp_mode,
             strategy_id=request.strategy_id,
             strategy_type=request.strategy_type,
             peg=request.peg,
@@ -100,8 +102,8 @@ class Entry:
     # -- new orders -------------------------------------------------------------------------------------------------
     def admit(self, listing: Listing, order: Order, happening: Happening) -> Order:
         """Accepts a new order and lets it work, or wait. Rejected, and nothing has changed."""
+        self._check_trigger(listing, order)
         if order.type in CONTINGENT:
-            self._check_trigger(listing, order)
             self._check_lock(listing, [order])
             return self._wait(listing, order, happening)
         ready = self._ready(listing, order, happening)
@@ -112,14 +114,15 @@ class Entry:
         self, listing: Listing, order_list: OrderList, legs: Sequence[Order], happening: Happening
     ) -> list[Order]:
         """Accepts a new list; its legs as they are told to who placed it. Rejected, and nothing has changed."""
-        if order_list.kind == "OCO":
-            stop, limit = legs
-            check_prices(stop, limit, listing.last)
-            self._check_lock(listing, legs)
-            placed = limit
-        else:
-            placed = legs[0]
+        at_once = legs if order_list.kind == "OCO" else legs[:1]
+        if order_list.kind in PAIRED:
+            stop, limit = legs[-2:]
+            check_prices(stop, limit, listing.last if order_list.kind == "OCO" else None)
+        for leg in at_once:
+            self._check_trigger(listing, leg)
+        placed = at_once[-1]
         ready = None if placed.type in CONTINGENT else self._ready(listing, placed, happening)
+        self._check_lock(listing, [*at_once[:-1], ready.order if ready else placed])
         self._history.add_list(order_list)
         self._clearing.tell_list(order_list, happening)
         told = []
@@ -142,7 +145,7 @@ class Entry:
         return order
 
     def _check_trigger(self, listing: Listing, order: Order) -> None:
-        """A stop price must lie ahead of the market."""
+        """A stop price, where there is one, must lie ahead of the market."""
         if order.stop_price and listing.last is not None:
             above = waits_above(order.type, order.side)
             if order.stop_price <= listing.last if above else order.stop_price >= listing.last:
@@ -161,16 +164,19 @@ class Entry:
         if order.type == "LIMIT_MAKER" and self._matching.would_match(listing, order.side, order.limit):
             raise Rejected(-2010, WOULD_MATCH)
         offered = self._matching.offered(listing, order)
-        self._check_funds(listing, order, offered)
+        if order.at_market and order.side is Side.BUY:
+            order = msgspec.structs.replace(order, budget=offered.tick_lots * listing.tick_lot_units)
+        if self._clearing.spendable(listing, order) < self._clearing.need(listing, [order]):
+            raise Rejected(-2010, INSUFFICIENT_BALANCE)
         return _Ready(order, offered)
 
     def _priced(self, listing: Listing, order: Order, happening: Happening) -> Order:
         """With the price that it works at, and the time from which it does."""
         if order.peg is not None:
             pegged = _pegged(listing, order)
-            order = msgspec.structs.replace(order, pegged_price=pegged)
             average = listing.measure(happening.market_ns)
-            filters.check_pegged(listing.rules, order.side, order.limit, order.qty, average)
+            filters.check_price(listing.rules, order.side, pegged, order.qty, average)
+            order = msgspec.structs.replace(order, pegged_price=pegged)
         return msgspec.structs.replace(
             order,
             status="NEW",
@@ -179,23 +185,12 @@ class Entry:
             lock_price=order.limit,
         )
 
-    def _check_funds(self, listing: Listing, order: Order, offered: Offered) -> None:
-        """A limit order must be able to lock all of it; a BUY at market to pay what the book gives it."""
-        if order.at_market and order.side is Side.BUY:
-            needed = offered.tick_lots * listing.tick_lot_units
-        elif order.at_market:
-            needed = order.remaining * listing.lot_units
-        else:
-            needed = self._clearing.need(listing, [order])
-        if self._clearing.spendable(listing, order) < needed:
-            raise Rejected(-2010, INSUFFICIENT_BALANCE)
-
     def _work(self, listing: Listing, ready: _Ready, happening: Happening) -> Order:
         """The taker phase of an order that was accepted, and what is left of it then."""
         order, offered = ready.order, ready.offered
         if order.time_in_force != "FOK" or offered.lots == order.remaining:
             order = self._matching.take(listing, order, offered, happening)
-        if not order.is_open or not order.remaining:
+        if not order.is_open:
             return order
         reason = _UNFILLED.get(order.time_in_force, "")
         if offered.ends_by and offered.ends_by != PREVENTED:
@@ -239,7 +234,7 @@ class Entry:
     def _place_pending(self, listing: Listing, order_list: OrderList, happening: Happening) -> None:
         """The working order is filled: its pending legs are placed, or end the list."""
         legs = self._lists.pending(order_list)
-        if order_list.kind in {"OPO", "OPOCO"}:
+        if order_list.kind in PAYING:
             lots = self._lists.received(listing, order_list)
             legs = [msgspec.structs.replace(leg, qty=lots) for leg in legs]
             for leg in legs:
@@ -252,8 +247,8 @@ class Entry:
 
     def _place_leg(self, listing: Listing, order_list: OrderList, leg: Order, happening: Happening) -> None:
         try:
-            if order_list.kind in {"OPO", "OPOCO"}:
-                filters.check_later(listing.rules, leg.qty, leg.price or leg.stop_price, at_market=leg.at_market)
+            if order_list.kind in PAYING:
+                filters.check_later(listing.rules, listing.filters, leg, listing.measure(happening.market_ns))
             if leg.type not in CONTINGENT:
                 self._enter_late(listing, leg, happening)
                 return

@@ -1,13 +1,14 @@
-"""The exchange, assembled: Binance's WebSocket API, market streams and a part of REST in front of the engine.
+"""The exchange, assembled: Binance's WebSocket API, market streams, JSON and SBE, and a part of REST before the engine.
 
     market = open_market("synthetic")
     exchange = Exchange(ExchangeConfig(market=market, keys={...}, funds={"ETH": "1"}, clocks=Clocks(time.time_ns)))
     urls = await nursery.start(exchange.run)
 
-It listens on two ports of one host, REST and WebSocket (any path), through trio's listeners, so that it runs on a
-simulated network unmodified; `serve_ws_stream` and `serve_rest_stream` serve a stream of any kind without a listener.
-A market waits for the first stream subscriber; a relayed one does not. One symbol, one account, and all API keys are
-that account's. What may go wrong on it is `mishaps`'. Printing, signals and files are the caller's.
+It listens on three ports of one host, REST, WebSocket (any path) and SBE streams, through trio's listeners, so that it
+runs on a simulated network unmodified; `serve_ws_stream` and its like serve a stream of any kind without a listener.
+A recording waits for the first stream subscriber; a relayed market does not, nor does a synthetic one in a process of
+its own. One symbol, one account, and all API keys are that account's. What may go wrong on it is `mishaps`'. Printing,
+signals and files are the caller's.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from typing import TextIO
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
-import msgspec
 import trio
 from trio_websocket import WebSocketConnection
 
@@ -34,7 +34,7 @@ from tetrio.sim import admin, connection
 from tetrio.sim.admin import AdminDoor
 from tetrio.sim.auth import HmacSecret, KeyRights
 from tetrio.sim.checks import Refused
-from tetrio.sim.connection import Accepted, Connection, Transport, Turned
+from tetrio.sim.connection import Accepted, Connection, Headers, Transport, Turned
 from tetrio.sim.faults import FaultError, Spec
 from tetrio.sim.gates import EventGate, RequestGate, RestGate
 from tetrio.sim.latency import Lag, Latency
@@ -42,7 +42,8 @@ from tetrio.sim.limits import PRODUCTION, BanRules, FrameCounter, MessageRate
 from tetrio.sim.mishaps import Guest, Mishaps
 from tetrio.sim.player import Clocks, Player
 from tetrio.sim.relay import Follower, Relay
-from tetrio.sim.rest import UNITS, Application, HttpServer
+from tetrio.sim.rest import UNITS, HttpServer, RestApi
+from tetrio.sim.sbeline import SbeLine, sbe_subscriptions, turned_away
 from tetrio.sim.streams import Hub, Line
 from tetrio.sim.tape import Market
 from tetrio.sim.venue import Venue
@@ -95,6 +96,7 @@ class ExchangeConfig:
     rest_port: int = 0
     """0 takes a free one."""
     ws_port: int = 0
+    sbe_port: int = 0
     lifetime_s: float = 86400.0
     """After which a WebSocket connection is closed."""
     ping_s: float = 20.0
@@ -119,7 +121,6 @@ class Urls:
     ws_api: str
     stream: str
     sbe: str
-    """As `stream`: SBE is not served yet."""
     admin: str = ""
     """"" where there is none."""
 
@@ -151,7 +152,7 @@ class Exchange:
         self._faults = [_spec(self.mishaps, text) for text in config.faults]
         self._rng = random.Random(config.seed)  # noqa: S311 - numbers for handshakes, no secrets
         self._lateness = random.Random(f"{config.seed}:latency")  # noqa: S311 - delays, no secrets
-        app = Application(self.venue, wallet=config.rights is not None)
+        app = RestApi(self.venue, wallet=config.rights is not None)
         self._rest = HttpServer(RestGate(app, self.mishaps, self.venue, self._lag("order")))
         self._pings = itertools.count(1)
 
@@ -186,12 +187,13 @@ class Exchange:
         return Player(self.venue, self._hub, config.clocks, beat_s=config.beat_s, on_end=config.on_market_end)
 
     async def _serve(self, scope: trio.CancelScope, listeners: Sequence[list[trio.SocketListener]]) -> None:
-        rest, ws, *beside = listeners
+        rest, ws, sbe, *beside = listeners
         with scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.mishaps.run)
-                nursery.start_soon(functools.partial(trio.serve_listeners, self.serve_rest_stream, rest))
-                nursery.start_soon(functools.partial(trio.serve_listeners, self.serve_ws_stream, ws))
+                servers = self.serve_rest_stream, self.serve_ws_stream, self.serve_sbe_stream
+                for serve, those in zip(servers, (rest, ws, sbe), strict=True):
+                    nursery.start_soon(functools.partial(trio.serve_listeners, serve, those))
                 for (listener,) in beside:
                     nursery.start_soon(self._serve_admin, listener)
 
@@ -206,6 +208,11 @@ class Exchange:
         serve = functools.partial(connection.serve, route=self._route, headers=self._headers)
         await self.mishaps.network.carry(stream, "ws", serve)
 
+    async def serve_sbe_stream(self, stream: trio.abc.Stream) -> None:
+        """Serve one WebSocket connection to the SBE streams until it ends."""
+        serve = functools.partial(connection.serve, route=self._route_sbe, headers=self._headers)
+        await self.mishaps.network.carry(stream, "sbe", serve)
+
     async def serve_rest_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one HTTP connection until it ends."""
         await self.mishaps.network.carry(stream, "rest", self._rest.serve)
@@ -218,9 +225,9 @@ class Exchange:
                 raise ConfigError(f"--fault {spec.text}: {error}") from None
 
     async def _listen(self) -> list[list[trio.SocketListener]]:
-        """REST, WebSocket, and the admin port where there is one."""
+        """REST, WebSocket, SBE, and the admin port where there is one."""
         config = self._config
-        wanted = [(config.host, config.rest_port), (config.host, config.ws_port)]
+        wanted = [(config.host, port) for port in (config.rest_port, config.ws_port, config.sbe_port)]
         if config.admin is not None:
             wanted.append((config.admin.host, config.admin.port))
         opened: list[list[trio.SocketListener]] = []
@@ -233,14 +240,14 @@ class Exchange:
             raise
         return opened
 
-    def _urls(self, rest: int, ws: int, admin_port: int = 0) -> Urls:
+    def _urls(self, rest: int, ws: int, sbe: int, admin_port: int = 0) -> Urls:
         host, door = _in_url(self._config.host), self._config.admin
         line = f"ws://{host}:{ws}"
         return Urls(
             rest=f"http://{host}:{rest}",
             ws_api=f"{line}/ws-api/v3",
             stream=line,
-            sbe=line,
+            sbe=f"ws://{host}:{sbe}",
             admin=f"http://{_in_url(door.host)}:{admin_port}" if door is not None else "",
         )
 
@@ -254,7 +261,7 @@ class Exchange:
         return [(b"x-mbx-uuid", b"%032x" % self._rng.getrandbits(128))]
 
     # -- who serves what --------------------------------------------------------------------------------------------
-    def _route(self, target: str, address: str) -> Accepted | Turned:
+    def _route(self, target: str, address: str, headers: Headers) -> Accepted | Turned:
         try:
             return self._admit(target, address)
         except Refused as refused:
@@ -262,25 +269,40 @@ class Exchange:
 
     def _admit(self, target: str, address: str) -> Accepted | Turned:
         url = urlsplit(target)
-        query = dict(parse_qsl(url.query.replace("+", "%2B"), keep_blank_values=True))  # kline_1d@+08:00
+        pairs = parse_qsl(url.query.replace("+", "%2B"), keep_blank_values=True)  # kline_1d@+08:00
+        query = dict(pairs)
         unit = query.get("timeUnit", "MILLISECOND")
         if unit not in UNITS:
-            return _turned(400, -1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
+            return Turned.error(400, -1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
         if url.path.rstrip("/") == "/ws-api/v3":
+            if sum(name == "responseFormat" for name, _ in pairs) > 1:
+                return Turned.error(400, -1101, "Duplicate values for a parameter detected.")
             if query.get("responseFormat", "json").lower() != "json":
-                return _turned(400, -1155, "SBE is not enabled.")
+                return Turned.error(400, -1155, "SBE is not enabled.")
             options = LineOptions(
                 micros=UNITS[unit], return_rate_limits=query.get("returnRateLimits", "true").lower() != "false"
             )
             self.venue.addresses.of(address).connect("ws_api", self.venue.now_ms())
             return functools.partial(self._serve_api, options)
         subscriptions = _subscriptions(url.path, query.get("streams", ""))
-        if subscriptions is None:
-            return Turned(404, b"not found")
-        if len(subscriptions.names) > MAX_STREAMS:
-            return Turned(400, b"too many streams")
+        if isinstance(subscriptions, Turned):
+            return subscriptions
         self.venue.addresses.of(address).connect("stream", self.venue.now_ms())
-        return functools.partial(self._serve_line, subscriptions, UNITS[unit])
+        return functools.partial(self._serve_line, "stream", subscriptions, UNITS[unit])
+
+    def _route_sbe(self, target: str, address: str, headers: Headers) -> Accepted | Turned:
+        url = urlsplit(target)
+        refused = turned_away(self.venue.keys, headers)
+        if refused is not None:
+            return refused
+        subscriptions = _subscriptions(url.path, dict(parse_qsl(url.query)).get("streams", ""))
+        if isinstance(subscriptions, Turned):
+            return subscriptions
+        try:
+            self.venue.addresses.of(address).connect("sbe", self.venue.now_ms())
+        except Refused as over:
+            return _turned_away(over)
+        return functools.partial(self._serve_line, "sbe", sbe_subscriptions(subscriptions.names), False)
 
     async def _serve_api(self, options: LineOptions, ws: WebSocketConnection, transport: Transport) -> None:
         client = Connection(ws, transport, outbox_bytes=self._config.outbox_bytes)
@@ -305,11 +327,11 @@ class Exchange:
                 line.close()
 
     async def _serve_line(
-        self, subscriptions: Subscriptions, micros: bool, ws: WebSocketConnection, transport: Transport
+        self, face: str, subscriptions: Subscriptions, micros: bool, ws: WebSocketConnection, transport: Transport
     ) -> None:
         client = Connection(ws, transport, outbox_bytes=self._config.outbox_bytes)
         push = EventGate(self.mishaps, client.push, self._lag("market"), market=True)
-        line = Line(push, subscriptions, micros=micros)
+        line = SbeLine(push, subscriptions, client) if face == "sbe" else Line(push, subscriptions, micros=micros)
         rate, frames = MessageRate(self._config.stream_messages_per_s), FrameCounter()
 
         def count(data: bytes | bytearray) -> None:
@@ -317,7 +339,7 @@ class Exchange:
                 if not rate.admit(trio.current_time()):
                     client.cut(1008, "Too many requests")
 
-        with self._recorded(client, transport, "stream", functools.partial(_shutdown, subscriptions)):
+        with self._recorded(client, transport, face, functools.partial(_shutdown, subscriptions)):
             transport.on_bytes = count
             self._hub.join(line)
             try:
@@ -392,28 +414,27 @@ def _shutdown(subscriptions: Subscriptions, now_ms: int) -> bytes:
     return combined("!serverShutdown", payload) if subscriptions.combined else payload
 
 
-def _subscriptions(path: str, streams: str) -> Subscriptions | None:
-    """What a stream URL asks for; None when the path is none of ours. A name without @ is nobody's stream: a dummy."""
+def _subscriptions(path: str, streams: str) -> Subscriptions | Turned:
+    """What a stream URL asks for. A name without @ is nobody's stream: a dummy."""
     head, *names = unquote(path).strip("/").split("/")
-    if head == "stream":
-        return Subscriptions(_real(streams.split("/")), combined=True) if not names else None
-    return Subscriptions(_real(names)) if head == "ws" else None
+    if head not in {"ws", "stream"} or (head == "stream" and names):
+        return Turned(404, b"not found")
+    combined = head == "stream"
+    found = Subscriptions(_real(streams.split("/") if combined else names), combined=combined)
+    return found if len(found.names) <= MAX_STREAMS else Turned(400, b"too many streams")
 
 
 def _real(names: Sequence[str]) -> list[str]:
     return [name for name in names if "@" in name or name.startswith("!")]
 
 
-def _turned(status: int, code: int, msg: str) -> Turned:
-    return Turned(status, msgspec.json.encode({"code": code, "msg": msg}))
-
-
 def _turned_away(refused: Refused) -> Turned:
     """A handshake over a limit: Binance's error as the body, and when to come back."""
-    body = msgspec.json.encode({"code": refused.code, "msg": refused.msg})
     assert isinstance(refused.data, dict), "limits tell when to come back"
     wait_s = -(-(refused.data["retryAfter"] - refused.data["serverTime"]) // 1000)
-    return Turned(refused.status, body, [(b"Retry-After", b"%d" % wait_s)])
+    turned = Turned.error(refused.status, refused.code, refused.msg)
+    turned.headers.append((b"Retry-After", b"%d" % wait_s))
+    return turned
 
 
 async def _open(host: str, port: int) -> list[trio.SocketListener]:

@@ -15,7 +15,7 @@ import attrs
 from tetrio.core.market import Side
 from tetrio.core.money import SymbolRules, floor_units, places_of, to_units
 from tetrio.sim.contingent import waits_above
-from tetrio.sim.orders import CONTINGENT, PRICED, OrderRequest, Rejected
+from tetrio.sim.orders import CONTINGENT, PRICED, Order, OrderRequest, Rejected
 from tetrio.wire.rules import ORDER_TYPES, Filters
 
 _NOT_SUPPORTED = {
@@ -60,41 +60,39 @@ def check(
     _check_parameters(rules, filters, request, later=later)
     price = _price(rules, request.price) if request.price is not None else 0
     stop = _price(rules, request.stop_price) if request.stop_price is not None else 0
-    if request.quantity is None:
-        iceberg = 0
-        qty = None
-    else:
+    qty = None
+    if request.quantity is not None:
         qty = lots(rules, request.quantity, at_market=request.type not in PRICED)
-        iceberg = _iceberg(rules, filters, request, qty)
+    iceberg = _iceberg(rules, filters, request, qty)
     _check_trailing(filters, request)
-    if price:
-        _check_percent_price(rules, request.side, price, average)
     if later:
         return Terms(price, None, None, stop, iceberg)
-    if request.type in PRICED:
-        assert qty is not None, "a limit order has a quantity"
-        if price:
-            check_notional(rules, price * qty)
-        return Terms(price, qty, None, stop, iceberg)
-    _check_market_notional(rules, request, average)
-    if request.quote_order_qty is None:
-        return Terms(0, qty, None, stop)
-    return Terms(0, None, floor_units(request.quote_order_qty, rules.tick_lot))
+    if qty is None:
+        assert request.quote_order_qty is not None, "a market order has one of the two"
+        _check_min_notional(rules, request.quote_order_qty)
+        return Terms(0, None, floor_units(request.quote_order_qty, rules.tick_lot))
+    if request.type not in PRICED:
+        _check_market_notional(rules, qty, average)
+    elif price:
+        check_price(rules, request.side, price, qty, average)
+    return Terms(price, qty, None, stop, iceberg)
 
 
-def check_pegged(rules: SymbolRules, side: Side, price: int, qty: int, average: Decimal | None) -> None:
-    """The filters of prices, for one that was taken from the book."""
-    if price < rules.min_price_ticks or (rules.max_price_ticks and price > rules.max_price_ticks):
-        raise _failure("PRICE_FILTER")
+def check_price(rules: SymbolRules, side: Side, price: int, qty: int, average: Decimal | None) -> None:
+    """The filters of a limit price, ticks: of one that the client sent, or that was taken from the book."""
+    _check_bounds(rules, price)
     _check_percent_price(rules, side, price, average)
     check_notional(rules, price * qty)
 
 
-def check_later(rules: SymbolRules, qty: int, price: int, *, at_market: bool) -> None:
-    """The filters of quantities, for a pending leg whose quantity has become known."""
-    _check_lots(rules, qty, at_market=at_market)
-    if price:
-        check_notional(rules, price * qty)
+def check_later(rules: SymbolRules, filters: Filters, order: Order, average: Decimal | None) -> None:
+    """What `check` did not, for a pending leg whose quantity has become known."""
+    _check_lots(rules, order.qty, at_market=order.at_market)
+    _check_parts(filters, order.iceberg, order.qty)
+    if order.at_market:
+        _check_market_notional(rules, order.qty, average)
+    elif order.price:
+        check_price(rules, order.side, order.price, order.qty, average)
 
 
 def check_counts(
@@ -225,10 +223,14 @@ def _price(rules: SymbolRules, given: Decimal) -> int:
         price = to_units(str(given), rules.tick_size)
     except ValueError:
         raise _failure("PRICE_FILTER") from None
+    _check_bounds(rules, price)
+    return price
+
+
+def _check_bounds(rules: SymbolRules, price: int) -> None:
     low, high = max(rules.min_price_ticks, 1), rules.max_price_ticks
     if price < low or (high and price > high):
         raise _failure("PRICE_FILTER")
-    return price
 
 
 def lots(rules: SymbolRules, given: Decimal, *, at_market: bool) -> int:
@@ -248,7 +250,8 @@ def _check_lots(rules: SymbolRules, qty: int, *, at_market: bool) -> None:
         raise _failure("MARKET_LOT_SIZE")
 
 
-def _iceberg(rules: SymbolRules, filters: Filters, request: OrderRequest, qty: int) -> int:
+def _iceberg(rules: SymbolRules, filters: Filters, request: OrderRequest, qty: int | None) -> int:
+    """Lots shown at a time; 0 for all."""
     if not request.iceberg_qty:
         return 0
     if request.type not in PRICED:
@@ -258,11 +261,16 @@ def _iceberg(rules: SymbolRules, filters: Filters, request: OrderRequest, qty: i
     if request.time_in_force != "GTC":
         raise Rejected(-1130, "Data sent for parameter 'icebergQty' is not valid.")
     shown = lots(rules, request.iceberg_qty, at_market=False)
+    if qty is not None:
+        _check_parts(filters, shown, qty)
+    return shown
+
+
+def _check_parts(filters: Filters, shown: int, qty: int) -> None:
     if shown >= qty:
         raise Rejected(-2010, "IcebergQty exceeds QTY.")
-    if filters.iceberg_parts and -(-qty // shown) > filters.iceberg_parts:
+    if shown and filters.iceberg_parts and -(-qty // shown) > filters.iceberg_parts:
         raise _failure("ICEBERG_PARTS")
-    return shown
 
 
 def _check_trailing(filters: Filters, request: OrderRequest) -> None:
@@ -294,17 +302,16 @@ def _check_percent_price(rules: SymbolRules, side: Side, price: int, average: De
             raise _failure("PERCENT_PRICE_BY_SIDE")
 
 
-def _check_market_notional(rules: SymbolRules, request: OrderRequest, average: Decimal | None) -> None:
+def _check_market_notional(rules: SymbolRules, qty: int, average: Decimal | None) -> None:
+    if average is None:
+        raise _failure("NOTIONAL")
+    with localcontext() as context:
+        context.prec = _DIGITS
+        _check_min_notional(rules, qty * rules.step_size * average)
+
+
+def _check_min_notional(rules: SymbolRules, notional: Decimal) -> None:
     """Only the minimum applies to market orders (applyMinToMarket true, applyMaxToMarket false)."""
-    if request.quote_order_qty is not None:
-        notional = request.quote_order_qty
-    else:
-        if average is None:
-            raise _failure("NOTIONAL")
-        assert request.quantity is not None, "a market order has one of the two"
-        with localcontext() as context:
-            context.prec = _DIGITS
-            notional = request.quantity * average
     if notional <= 0 or notional < rules.min_notional:
         raise _failure("NOTIONAL")
 

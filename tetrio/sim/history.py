@@ -26,11 +26,13 @@ class OrderHistory:
         self._orders: dict[int, Order] = {}
         self._open: dict[int, Order] = {}
         self._open_ids: dict[tuple[str, str], int] = {}
+        self._counts: dict[tuple[str, str], list[int]] = {}
         self._newest: dict[tuple[str, str, str], int] = {}
         self._fills: dict[int, list[Fill]] = {}
         self._untraded: deque[int] = deque()
         self._traded: deque[int] = deque()
         self._lists: dict[int, OrderList] = {}
+        self._open_lists: dict[int, OrderList] = {}
         self._newest_list: dict[tuple[str, str], int] = {}
         self._amendments: dict[int, list[Amendment]] = {}
         self._preventions: deque[Prevention] = deque(maxlen=KEEP_NOTES)
@@ -42,6 +44,7 @@ class OrderHistory:
         self._newest[order.account, order.symbol, order.client_order_id] = order.order_id
         self._open_ids[order.account, order.client_order_id] = order.order_id
         self._orders[order.order_id] = self._open[order.order_id] = order
+        self._count(order, 1)
 
     def update(self, order: Order) -> None:
         """An order as it stands now."""
@@ -49,8 +52,10 @@ class OrderHistory:
         self._orders[order.order_id] = order
         if order.client_order_id != before.client_order_id:
             self._rename(before, order)
+        self._count(before, -1)
         if order.is_open:
             self._open[order.order_id] = order
+            self._count(order, 1)
             return
         del self._open[order.order_id]
         del self._open_ids[order.account, order.client_order_id]
@@ -58,6 +63,14 @@ class OrderHistory:
         kept.append(order.order_id)
         if len(kept) > limit:
             self._forget(kept.popleft())
+
+    def _count(self, order: Order, change: int) -> None:
+        counts = self._counts.setdefault((order.account, order.symbol), [0, 0, 0])
+        counts[0] += change
+        if order.type in CONTINGENT and not order.is_working:
+            counts[1] += change
+        if order.iceberg:
+            counts[2] += change
 
     def _rename(self, before: Order, order: Order) -> None:
         del self._open_ids[before.account, before.client_order_id]
@@ -99,11 +112,9 @@ class OrderHistory:
     def counts(self, account: str, symbol: str | None) -> tuple[int, int, int]:
         """Open orders of the account (on the symbol, unless None): all, those that wait for a price, icebergs."""
         every = algo = icebergs = 0
-        for order in self._open.values():
-            if order.account == account and (symbol is None or order.symbol == symbol):
-                every += 1
-                algo += order.type in CONTINGENT and not order.is_working
-                icebergs += bool(order.iceberg)
+        for (holder, name), counts in self._counts.items():
+            if holder == account and symbol in {None, name}:
+                every, algo, icebergs = every + counts[0], algo + counts[1], icebergs + counts[2]
         return every, algo, icebergs
 
     def buying(self, account: str, symbol: str) -> int:
@@ -114,7 +125,7 @@ class OrderHistory:
 
     def every_open_order(self) -> list[Order]:
         """Of every account, oldest first."""
-        return [self._open[order_id] for order_id in sorted(self._open)]
+        return list(self._open.values())
 
     def open_orders(self, account: str, symbol: str | None) -> list[Order]:
         """Oldest first; of all symbols when None."""
@@ -141,12 +152,16 @@ class OrderHistory:
     # -- lists ------------------------------------------------------------------------------------------------------
     def add_list(self, order_list: OrderList) -> None:
         """A new list."""
-        self._lists[order_list.list_id] = order_list
+        self._lists[order_list.list_id] = self._open_lists[order_list.list_id] = order_list
         self._newest_list[order_list.account, order_list.client_order_id] = order_list.list_id
 
     def update_list(self, order_list: OrderList) -> None:
         """A list as it stands now."""
         self._lists[order_list.list_id] = order_list
+        if order_list.is_open:
+            self._open_lists[order_list.list_id] = order_list
+        else:
+            self._open_lists.pop(order_list.list_id, None)
 
     def order_list(self, list_id: int) -> OrderList:
         """KeyError when it is unknown."""
@@ -163,7 +178,11 @@ class OrderHistory:
 
     def lists(self, account: str) -> list[OrderList]:
         """By id."""
-        return [self._lists[list_id] for list_id in sorted(self._lists) if self._lists[list_id].account == account]
+        return [each for each in self._lists.values() if each.account == account]
+
+    def open_lists(self, account: str) -> list[OrderList]:
+        """By id."""
+        return [each for each in self._open_lists.values() if each.account == account]
 
     def legs(self, order_list: OrderList) -> list[Order]:
         """Its orders as they stand, in the list's order, as far as they are remembered."""

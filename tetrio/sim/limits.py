@@ -104,7 +104,7 @@ class Address:
     def connect(self, service: str, now_ms: int) -> None:
         """A WebSocket handshake arrived; Refused (418, 429). Bans and weight do not concern the market streams.
 
-        service   `ws_api` or `stream`: each has a window of attempts of its own
+        service   `ws_api`, `stream` or `sbe`: each has a window of attempts of its own
         """
         if service == "ws_api":
             self._check_ban(now_ms)

@@ -99,10 +99,17 @@ class Listing:
         return self._last_trade_id
 
     def traded(self, price: int, qty: int, market_ns: int) -> None:
-        """Takes a trade, public or a client's, into the average."""
+        """Takes a trade, public or a client's, into the average; what waits for a price sees it while the symbol
+        trades (a tape goes on during a halt, when there would be no trades)."""
         self.average.add(price, qty, market_ns)
         self.last_trade_ms = market_ns // 1_000_000
-        self.waiting.see(price)
+        if self.trading:
+            self.waiting.see(price)
+
+    @property
+    def trading(self) -> bool:
+        """Whether orders may trade now."""
+        return self.rules.status == "TRADING"
 
     @property
     def last(self) -> int | None:

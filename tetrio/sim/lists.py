@@ -21,13 +21,15 @@ from tetrio.sim.clearing import Clearing, Happening
 from tetrio.sim.history import OrderHistory
 from tetrio.sim.ledger import Ledger
 from tetrio.sim.listing import Listing
-from tetrio.sim.orders import BAD_OCO_PRICES, STOPS, Leg, ListRequest, Order, OrderList, OrderRequest, Rejected
+from tetrio.sim.orders import BAD_OCO_PRICES, STOPS, TAKES, Leg, ListRequest, Order, OrderList, OrderRequest, Rejected
 
 OCO_TRIGGER = "OCO_TRIGGER"
 PHASE_ONE_EXPIRED = "OTO_PHASE_ONE_EXPIRED"
-_PAIRED = frozenset({"OCO", "OTOCO", "OPOCO"})
-_PAYS = frozenset({"OPO", "OPOCO"})
-_LIMIT_LEGS = frozenset({"LIMIT_MAKER", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"})
+PAIRED = frozenset({"OCO", "OTOCO", "OPOCO"})
+"""Kinds with a pair of which one order trades."""
+PAYING = frozenset({"OPO", "OPOCO"})
+"""Kinds whose pending orders sell what the working order has bought."""
+_LEGS = {"OCO": 2, "OTO": 2, "OPO": 2, "OTOCO": 3, "OPOCO": 3}
 
 
 def arranged(request: ListRequest) -> tuple[OrderRequest, ...]:
@@ -35,27 +37,48 @@ def arranged(request: ListRequest) -> tuple[OrderRequest, ...]:
     they do not make such a list.
     """
     legs = request.legs
-    pair = legs if request.kind == "OCO" else legs[1:]
+    if _LEGS.get(request.kind) != len(legs):
+        raise Rejected(-1014, "Unsupported order combination.")
     if request.kind != "OCO":
         _check_working(request, legs)
-    if request.kind not in _PAIRED:
+    if request.kind not in PAIRED:
         return legs
-    stops = [leg for leg in pair if leg.type in STOPS]
-    others = [leg for leg in pair if leg.type in _LIMIT_LEGS]
-    if len(stops) != 1 or len(others) != 1 or stops[0].side is not others[0].side:
-        raise Rejected(-1158, "Order type not supported in OCO.")
-    return (*legs[: len(legs) - 2], *stops, *others)
+    *working, above, below = legs
+    return (*working, *_stop_first(above, below))
 
 
 def _check_working(request: ListRequest, legs: tuple[OrderRequest, ...]) -> None:
     working, *pending = legs
     if working.type not in {"LIMIT", "LIMIT_MAKER"} or any(leg.quote_order_qty is not None for leg in pending):
         raise Rejected(-1014, "Unsupported order combination.")
-    if request.kind in _PAYS:
+    if request.kind in PAYING:
         if working.side is not Side.BUY:
             raise Rejected(-1222, "Working order in an OPO list must be a bid.")
         if any(leg.side is not Side.SELL for leg in pending):
             raise Rejected(-1223, "Pending orders in an OPO list must be asks.")
+
+
+def _stop_first(above: OrderRequest, below: OrderRequest) -> tuple[OrderRequest, OrderRequest]:
+    """A pair, if it is one: the stop leg stands above the market to buy, below it to sell."""
+    types = {above.type, below.type}
+    if types - STOPS - TAKES - {"LIMIT_MAKER"} or above.side is not below.side:
+        raise Rejected(-1158, "Order type not supported in OCO.")
+    if types == {"LIMIT_MAKER"}:
+        raise Rejected(-1168, "At least one OCO order must be contingent.")
+    buying = above.side is Side.BUY
+    stop, limit = (above, below) if buying else (below, above)
+    if stop.type == "LIMIT_MAKER":
+        raise _misplaced(-1165, -1166, "limit", buying=buying, above=not buying)
+    if stop.type in TAKES:
+        raise _misplaced(-1198, -1199, "take profit", buying=buying, above=not buying)
+    if limit.type in STOPS:
+        raise _misplaced(-1196, -1197, "stop loss", buying=buying, above=buying)
+    return stop, limit
+
+
+def _misplaced(buy_code: int, sell_code: int, what: str, *, buying: bool, above: bool) -> Rejected:
+    code, side = (buy_code, "buy") if buying else (sell_code, "sell")
+    return Rejected(code, f"A {what} order in a {side} OCO must be {'above' if above else 'below'}.")
 
 
 def check_prices(stop: Order, limit: Order, last: int | None) -> None:
@@ -97,33 +120,44 @@ class Lists:
         return units // listing.lot_units
 
     def leave(self, listing: Listing, order: Order, happening: Happening) -> None:
-        """An order of a pair is triggered: the other one goes first."""
-        for other in self._others(order):
+        """An order of a pair trades or is triggered: the other one goes."""
+        for other in self.partners(order):
             self._expire(listing, other, OCO_TRIGGER, happening)
 
-    def cancel(
-        self, listing: Listing, order_list: OrderList, cancel_id: str, reason: str, happening: Happening
+    def end(
+        self,
+        listing: Listing,
+        order_list: OrderList,
+        status: str,
+        reason: str,
+        happening: Happening,
+        cancel_id: str = "",
     ) -> list[Order]:
-        """Ends a list and all its open orders; these, as they ended."""
+        """Ends a list and all its open orders, CANCELED or EXPIRED; these, as they ended."""
         self._ending.add(order_list.list_id)
-        canceled = []
+        ended = []
         for order in self._history.legs(order_list):
             if order.is_open:
                 listing.take_off(order)
-                canceled.append(self._clearing.close(listing, order, "CANCELED", reason, happening, cancel_id))
+                ended.append(self._clearing.close(listing, order, status, reason, happening, cancel_id))
         self._ending.discard(order_list.list_id)
-        self._end(order_list.list_id, listing, happening)
-        return canceled
+        self._done(order_list.list_id, listing, happening)
+        return ended
 
-    def rename(self, order_list: OrderList, order: Order, happening: Happening) -> OrderList:
-        """An order of it has another client order id."""
+    def rename(self, order: Order, happening: Happening) -> None:
+        """An order of a list has another client order id."""
+        order_list = self._history.order_list(order.list_id)
         legs = tuple(
             Leg(leg.order_id, order.client_order_id if leg.order_id == order.order_id else leg.client_order_id)
             for leg in order_list.legs
         )
         changed = _changed(order_list, happening, legs=legs, status_type="UPDATED")
         self._clearing.tell_list(changed, happening)
-        return self._history.order_list(order_list.list_id)
+
+    def partners(self, order: Order) -> list[Order]:
+        """The other open order of the pair that `order` belongs to; none where it belongs to none."""
+        _, group = self._history.lock_group(order)
+        return [other for other in group if other.order_id != order.order_id]
 
     # -- what Clearing tells ----------------------------------------------------------------------------------------
     def _filled(self, listing: Listing, order: Order, happening: Happening) -> None:
@@ -131,25 +165,24 @@ class Lists:
             return
         listed = self._history.order_list(order.list_id)
         if self._is_working_leg(listed, order):
-            if listed.kind in _PAYS:
+            if listed.kind in PAYING:
                 self._reserve(listing, listed, order)
             if order.status == "FILLED":
                 self._ready.append(listed.list_id)
             return
-        for other in self._others(order):
-            self._expire(listing, other, OCO_TRIGGER, happening)
+        self.leave(listing, order, happening)
         if order.status == "FILLED":
-            self._end(listed.list_id, listing, happening)
+            self._done(listed.list_id, listing, happening)
 
     def _ended(self, listing: Listing, order: Order, happening: Happening) -> None:
         if order.list_id < 0 or order.list_id in self._ending:
             return
         listed = self._history.order_list(order.list_id)
         working = self._is_working_leg(listed, order)
-        others = [leg for leg in self._history.legs(listed) if leg.is_open]
-        for other in others:
-            self._expire(listing, other, PHASE_ONE_EXPIRED if working else OCO_TRIGGER, happening)
-        self._end(listed.list_id, listing, happening)
+        for other in self._history.legs(listed):
+            if other.is_open:
+                self._expire(listing, other, PHASE_ONE_EXPIRED if working else OCO_TRIGGER, happening)
+        self._done(listed.list_id, listing, happening)
 
     def _expire(self, listing: Listing, order: Order, reason: str, happening: Happening) -> None:
         """An order goes because another one of its list does something."""
@@ -159,16 +192,18 @@ class Lists:
         self._ending.discard(order.list_id)
 
     def _reserve(self, listing: Listing, order_list: OrderList, working: Order) -> None:
-        """What a fill has brought waits for the pending legs; the commission is paid from what else is free."""
+        """What a fill has brought waits for the pending legs; the commission is paid from what else is free, if that is
+        enough and the asset is not the one that discounts it."""
         fill = self._history.fills(working.account, working.symbol, working.order_id)[-1]
         asset, units = listing.rules.base_asset, fill.qty * listing.lot_units
-        if fill.commission_asset == asset and self._ledger.free(working.account, asset) < units:
+        free = 0 if asset == self._clearing.rates.discount.asset else self._ledger.free(working.account, asset)
+        if fill.commission_asset == asset and free < units:
             units -= fill.commission
         reserved = self._history.reserved
         reserved[order_list.list_id] = reserved.get(order_list.list_id, 0) + units
         self._clearing.relock(listing, self.pending(order_list)[0])
 
-    def _end(self, list_id: int, listing: Listing, happening: Happening) -> None:
+    def _done(self, list_id: int, listing: Listing, happening: Happening) -> None:
         listed = self._history.order_list(list_id)
         self._history.reserved.pop(list_id, None)
         if listed.is_open:
@@ -178,13 +213,6 @@ class Lists:
     @staticmethod
     def _is_working_leg(order_list: OrderList, order: Order) -> bool:
         return order_list.kind != "OCO" and order_list.legs[0].order_id == order.order_id
-
-    def _others(self, order: Order) -> list[Order]:
-        """The other open orders of the pair that `order` belongs to."""
-        if order.list_id < 0:
-            return []
-        _, group = self._history.lock_group(order)
-        return [other for other in group if other.order_id != order.order_id]
 
 
 def _changed(order_list: OrderList, happening: Happening, **changes: Any) -> OrderList:

@@ -6,7 +6,7 @@ leave of them; money and reports are made in `sim.clearing`.
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_FLOOR
+from decimal import Decimal, localcontext
 
 import attrs
 
@@ -21,6 +21,8 @@ from tetrio.sim.orders import Order, Prevention, Rejected, TradePrint
 FILL_MODELS = ("queue", "touch", "through")
 _BOTH_LOSE = frozenset({"DECREMENT", "TRANSFER"})
 """Between orders of one account TRANSFER is DECREMENT."""
+_LOWEST, _HIGHEST = Decimal(0), Decimal("Infinity")
+_DIGITS = 60
 
 
 @attrs.frozen
@@ -81,12 +83,15 @@ class Matching:
     def _shown(self, listing: Listing, side: Side, price: int) -> int:
         return listing.displayed.shown(side, price) if self._model == "queue" else 0
 
-    def lots_for_quote(self, account: str, listing: Listing, side: Side, tick_lots: int) -> int:
+    def lots_for_quote(self, spared: str, listing: Listing, side: Side, tick_lots: int) -> int:
         """Lots that quoteOrderQty buys or sells on the book, rounded down; what the book cannot give is reckoned at
-        its last price. Rejected when that is less than the symbol's filters ask for, or more."""
+        its last price. Rejected when that is less than the symbol's filters ask for, or more.
+
+        spared   the account whose orders are passed over (they will not trade)
+        """
         left, qty, price = tick_lots, 0, 0
         for price, lots, resting in offers(listing.resting[side.other], listing.displayed):
-            if resting is not None and resting.account == account:
+            if resting is not None and resting.account == spared:
                 continue
             part = min(lots, left // price)
             qty += part
@@ -99,6 +104,8 @@ class Matching:
         if qty < max(rules.min_qty_lots, 1):
             if not price:
                 raise Rejected(-2010, "Order book liquidity is less than `LOT_SIZE` filter minimum quantity.")
+            raise Rejected(-1013, "Filter failure: LOT_SIZE")
+        if rules.max_qty_lots and qty > rules.max_qty_lots:
             raise Rejected(-1013, "Filter failure: LOT_SIZE")
         if rules.market_max_qty_lots and qty > rules.market_max_qty_lots:
             raise Rejected(-1013, "Filter failure: MARKET_LOT_SIZE")
@@ -113,12 +120,12 @@ class Matching:
     def offered(self, listing: Listing, order: Order) -> Offered:
         """What an order will meet; nothing changes."""
         side, limit, left = order.side, order.limit, order.remaining
-        bound = _bound(listing, side)
+        lowest, highest = _range(listing, side)
         found: list[Meeting] = []
         for price, lots, resting in offers(listing.resting[side.other], listing.displayed):
             if not left or (limit and _worse(side, price, limit)):
                 break
-            if bound and _worse(side, price, bound):
+            if not lowest <= price <= highest:
                 return Offered(tuple(found), OUT_OF_RANGE)
             part = min(lots, left)
             if resting is None or resting.account != order.account or order.stp_mode == "NONE":
@@ -177,7 +184,7 @@ class Matching:
     def traded(self, listing: Listing, trade: PublicTrade | AggTrade, happening: Happening) -> None:
         """A public trade: fills what it reaches."""
         listing.traded(trade.price, trade.qty, happening.market_ns)
-        if listing.rules.status != "TRADING":
+        if not listing.trading:
             return
         for side, resting in listing.resting.items():
             if not resting.orders:
@@ -189,7 +196,7 @@ class Matching:
 
     def crossed(self, listing: Listing, side: Side, happening: Happening) -> None:
         """New displayed prices: fills what they reach."""
-        if listing.rules.status == "TRADING":
+        if listing.trading:
             for met, lots in listing.resting[side].fills_by_crossing(self._model, listing.displayed):
                 self._fill_by_market(listing, met, lots, "book crossed", happening)
 
@@ -269,13 +276,13 @@ def _worse(side: Side, price: int, limit: int) -> bool:
     return price > limit if side is Side.BUY else price < limit
 
 
-def _bound(listing: Listing, side: Side) -> int:
-    """The last price at which a taker of `side` may trade by the price range, ticks; 0 where there is none."""
+def _range(listing: Listing, side: Side) -> tuple[Decimal, Decimal]:
+    """The lowest and the highest price, in ticks and not on the grid, at which a taker of `side` may trade."""
     allowed, reference = listing.filters.price_range, listing.reference
     if allowed is None or reference is None:
-        return 0
-    multiplier = allowed.bid_up if side is Side.BUY else allowed.ask_down
-    if multiplier is None:
-        return 0
-    rounding = ROUND_FLOOR if side is Side.BUY else ROUND_CEILING
-    return max(1, int((reference * multiplier / listing.rules.tick_size).to_integral_value(rounding)))
+        return _LOWEST, _HIGHEST
+    down, up = (allowed.bid_down, allowed.bid_up) if side is Side.BUY else (allowed.ask_down, allowed.ask_up)
+    with localcontext() as context:
+        context.prec = _DIGITS
+        ticks = reference / listing.rules.tick_size
+        return _LOWEST if down is None else ticks * down, _HIGHEST if up is None else ticks * up

@@ -19,7 +19,6 @@ from tetrio.sim.limits import Address
 from tetrio.sim.queries import Query
 from tetrio.sim.replica import QUERIES
 
-
 _TRADE = frozenset(
     (
         *("order.test", "order.cancel", "order.amend.keepPriority", "openOrders.cancelAll"),

@@ -24,6 +24,7 @@ from tetrio.sim.parameters import (
     WORKING,
     Names,
     either,
+    need_decimal,
     read_form,
     read_ids,
     read_order,
@@ -47,7 +48,7 @@ def place_oco(call: Call) -> object:
     """orderList.place.oco: one cancels the other."""
     params = call.params
     params.symbol(call.venue.symbol)
-    side, quantity = read_side(params, "side"), Decimal(params.need_decimal("quantity"))
+    side, quantity = read_side(params, "side"), need_decimal(params, "quantity")
     pair = _pair(call, ("aboveType", "belowType"), (ABOVE, BELOW), side, quantity, read_stp_mode(params))
     return _place(call, "OCO", pair)
 
@@ -56,7 +57,7 @@ def place_old_oco(call: Call) -> object:
     """orderList.place, deprecated: an OCO of a limit and a stop leg, without a word of above and below."""
     params, venue = call.params, call.venue
     symbol = params.symbol(venue.symbol)
-    side, quantity = read_side(params, "side"), Decimal(params.need_decimal("quantity"))
+    side, quantity = read_side(params, "side"), need_decimal(params, "quantity")
     stp_mode = read_stp_mode(params)
     limit = read_order(
         params, OLD_LIMIT, symbol=symbol, side=side, kind="LIMIT_MAKER", quantity=quantity, stp_mode=stp_mode
@@ -99,7 +100,7 @@ def _triggering(call: Call, kind: str) -> object:
         if "pendingQuantity" in params:
             raise Refused(-1225, "Pending orders should not include the 'pendingQuantity' tag.")
     else:
-        quantity = Decimal(params.need_decimal("pendingQuantity"))
+        quantity = need_decimal(params, "pendingQuantity")
     if kind.endswith("OCO"):
         types, names = ("pendingAboveType", "pendingBelowType"), (PENDING_ABOVE, PENDING_BELOW)
         return _place(call, kind, (working, *_pair(call, types, names, side, quantity, stp_mode)))
@@ -131,7 +132,7 @@ def _working(call: Call, kind: str, stp_mode: str) -> OrderRequest:
         symbol=call.venue.symbol,
         side=side,
         kind=order_type,
-        quantity=Decimal(params.need_decimal("workingQuantity")),
+        quantity=need_decimal(params, "workingQuantity"),
         stp_mode=stp_mode,
     )
 
@@ -146,7 +147,7 @@ def _pair(
 ) -> tuple[OrderRequest, OrderRequest]:
     """The legs above and below, of which either ends the other."""
     params = call.params
-    above, below = (params.need(name) for name in types)
+    above, below = (read_type(params, name) for name in types)
     _check_pair(side, above, below)
     above_leg, below_leg = (
         read_order(params, each, symbol=call.venue.symbol, side=side, kind=kind, quantity=quantity, stp_mode=stp_mode)

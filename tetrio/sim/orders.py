@@ -150,6 +150,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     sor: bool = False
     lock_price: int = 0
     """Ticks that each remaining lot of a BUY keeps locked in quote: its limit, or what a stop was reckoned at."""
+    budget: int = 0
+    """Quote units that a BUY at market keeps locked while it takes: what it has yet to pay."""
 
     @property
     def remaining(self) -> int:

@@ -20,6 +20,8 @@ STP_MODES = frozenset({"NONE", "EXPIRE_MAKER", "EXPIRE_TAKER", "EXPIRE_BOTH", "D
 DAY_MS = 86_400_000
 MIN_STRATEGY_TYPE = 1_000_000
 MAX_PEG_OFFSET = 100
+PRECISION = 8
+"""Decimals of any amount."""
 MAX_INT = 2**31 - 1
 _TYPES = PRICED | CONTINGENT | {"MARKET"}
 _SIDES = {"BUY": Side.BUY, "SELL": Side.SELL}
@@ -48,10 +50,11 @@ class Names:
     rare: frozenset[str] = attrs.field(init=False)
     """All but the first three: most orders have none of them."""
 
-    def __attrs_post_init__(self) -> None:
+    @rare.default
+    def _rare(self) -> frozenset[str]:
         held = (self.stop_price, self.trailing_delta, self.iceberg_qty, self.strategy_id, self.strategy_type)
         pegs = (self.peg_price_type, self.peg_offset_type, self.peg_offset_value)
-        object.__setattr__(self, "rare", frozenset(filter(None, held + pegs)))
+        return frozenset(filter(None, held + pegs))
 
 
 def _names(prefix: str, client_order_id: str) -> Names:
@@ -282,7 +285,19 @@ def read_stp_mode(params: Params) -> str:
 def read_decimal(params: Params, name: str) -> Decimal | None:
     """An amount; None when it was not sent."""
     text = params.decimal(name)
-    return None if text is None else Decimal(text)
+    return None if text is None else _precise(name, text)
+
+
+def need_decimal(params: Params, name: str) -> Decimal:
+    """A mandatory amount."""
+    return _precise(name, params.need_decimal(name))
+
+
+def _precise(name: str, text: str) -> Decimal:
+    point = text.find(".")
+    if point >= 0 and text[point + 1 + PRECISION :].strip("0"):
+        raise Refused(-1111, f"Parameter '{name}' has too much precision.")
+    return Decimal(text)
 
 
 def read_ids(params: Params, by_id: str, by_client_id: str) -> tuple[int | None, str | None]:

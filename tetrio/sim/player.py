@@ -1,8 +1,10 @@
-"""The task that plays the market: waits for the first subscriber, then lets every event happen at its time.
+"""The task that plays the market: lets every event happen at its time, from the first subscriber on.
+
+A market without end in a process of its own waits for nobody: a client that only ever asks finds it there.
 
 All events of one market millisecond go to the engine and out to the lines together; between them the streams that beat
 by themselves are told, every second of the market, when anybody wants them, and depth that has changed at the next full
-100 ms or second. It sleeps from one to the next and never polls, so under a jumping clock a quiet hour costs nothing.
+period of its own. It sleeps from one to the next and never polls, so under a jumping clock a quiet hour costs nothing.
 After a recording's end the beats go on for ever.
 """
 
@@ -29,8 +31,8 @@ class Clocks:
     now_ns   the service clock (serverTime, timestamp checks, order times), ns since 1970
     joined   True (embedded): market time is the service clock; what the tape dates T happens when the clock shows T or,
              if the first subscriber comes after the tape's first timestamp, as much later as he did.
-             False (a process of its own): market time starts at the tape's first timestamp with the first subscriber,
-             and runs `speed` times as fast as trio's clock.
+             False (a process of its own): market time starts at the tape's first timestamp, at once when the tape has
+             no end and else with the first subscriber, and runs `speed` times as fast as trio's clock.
     """
 
     now_ns: Callable[[], int]
@@ -67,7 +69,8 @@ class Player:
 
     async def run(self) -> None:
         """Play; returns never, or by cancellation."""
-        while not self._hub.names:
+        endless = not self._venue.market.last_ns
+        while self._hub.idle and not (endless and not self._clocks.joined):
             await self._changed.park()
         self._begin()
         for batch in self._venue.market.batches():
@@ -78,10 +81,10 @@ class Player:
         await self._wait(None)
 
     def _on_change(self) -> None:
-        due_ms = self._publisher.depths.due_ms
+        due_ms = self._publisher.depth_due_ms
         self._publisher.rewant()
         beats = self._publisher.beats.wanted
-        if beats != self._beats or due_ms != self._publisher.depths.due_ms or not self._base_ns:
+        if beats != self._beats or due_ms != self._publisher.depth_due_ms or not self._base_ns:
             self._beats = beats
             self._wake()
 
@@ -139,12 +142,12 @@ class Player:
 
     def _depth_ns(self) -> int | None:
         """Market time at which depth is to be told; None while there is none that somebody wants and does not know."""
-        due_ms = self._publisher.depths.due_ms
+        due_ms = self._publisher.depth_due_ms
         return None if due_ms is None else self._venue.clock.until_ns(due_ms)
 
     def _tell(self, at_ns: int) -> None:
         """What is to be told at `at_ns`, or was."""
-        due_ms = self._publisher.depths.due_ms
+        due_ms = self._publisher.depth_due_ms
         if due_ms is not None and self._venue.clock.until_ns(due_ms) <= at_ns:
             self._venue.clock.reach(self._venue.clock.until_ns(due_ms))
             self._publisher.tell_depth(due_ms)

@@ -285,6 +285,8 @@ class Follower:
     def _missing(self) -> list[str]:
         """What somebody wants and the source was not asked for."""
         wanted = dict.fromkeys(self._prefix + ARRAYS[name] if name in ARRAYS else name for name in self._hub.names)
+        if any(name.startswith(f"{self._prefix}depth") for name in self._hub.binary_names):
+            wanted[self._prefix + DEPTH[-1]] = None  # SBE depth is made of it
         return [
             name
             for name in wanted
@@ -309,6 +311,13 @@ class Follower:
                         happen(venue, self._publisher, event, now_ms, market_ns)
         finally:
             self._publisher.flush()
+            self._tell_depth()
+
+    def _tell_depth(self) -> None:
+        """What is due of the depth that is made here, SBE's; it waits for the source's next frame."""
+        due_ms, now_ms = self._publisher.depth_due_ms, self._venue.clock.latest_ms
+        if due_ms is not None and due_ms <= now_ms:
+            self._publisher.tell_depth(now_ms)
 
     def _event(self, payload: bytes) -> MarketEvent | None:
         """What the engine must know; everything else goes on at once."""

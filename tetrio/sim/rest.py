@@ -14,6 +14,7 @@ import logging
 import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -159,12 +160,12 @@ class _Message:
     arrived_ms: int
 
 
-class Application:
+class RestApi:
     """The ASGI application."""
 
-    def __init__(self, venue: Venue, *, wallet: bool, delay_s: float = 0.0) -> None:
-        """`delay_s`: how long a request is under way within the exchange, s of trio's clock."""
-        self._venue, self._delay_s = venue, delay_s
+    def __init__(self, venue: Venue, *, wallet: bool) -> None:
+        """`wallet`: with the wallet service, which the testnet does not have."""
+        self._venue = venue
         self._table = endpoints(wallet=wallet)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -180,8 +181,6 @@ class Application:
         if body is None:
             await Response(status_code=413)(scope, receive, send)
             return
-        if self._delay_s:
-            await trio.sleep(self._delay_s)
         call = Call(self._venue, Params({}))
         response = self._answer(self._message(scope, body, arrived_ms), call)
         self._venue.postpone(call.events, call.prints)
@@ -266,7 +265,8 @@ class Application:
     def _response(self, message: _Message, status: int, body: object, *, counts: bool = False) -> Response:
         now_ms = self._venue.now_ms()
         weight = str(message.address.weight.count(now_ms))
-        headers = {"Content-Type": _JSON, "X-MBX-USED-WEIGHT": weight, "X-MBX-USED-WEIGHT-1M": weight}
+        date = formatdate(now_ms / 1000, usegmt=True)  # the service clock's, so that a virtual run tells a virtual date
+        headers = {"Content-Type": _JSON, "Date": date, "X-MBX-USED-WEIGHT": weight, "X-MBX-USED-WEIGHT-1M": weight}
         if counts:
             for row in self._venue.orders.rows(now_ms):
                 headers[f"X-MBX-ORDER-COUNT-{row.interval_num}{row.interval[0]}"] = str(row.used)
@@ -397,7 +397,7 @@ class HttpServer:
         self._config.include_server_header = False
         self._config.keep_alive_max_requests = 1 << 62  # Hypercorn would hang up after 1000
         self._config.keep_alive_timeout = KEEP_ALIVE_S
-        self._config.include_date_header = False  # it would tell the machine's date in a virtual run
+        self._config.include_date_header = False  # the application tells the service clock's
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         """One connection, until it ends; nothing that a client does comes out as an exception."""

@@ -14,10 +14,11 @@ from collections.abc import Callable, Collection, Sequence
 import msgspec
 
 from tetrio.core.market import Side
-from tetrio.sim.beats import Beats, DepthFeeds, Texts
+from tetrio.sim.beats import Beats, DepthFeeds, Texts, json_depth
 from tetrio.sim.depth import MadeBook
 from tetrio.sim.events import AggTrade, Depth, MarketEvent, PublicTrade, Top
 from tetrio.sim.orders import TradePrint
+from tetrio.sim.sbe import SbePublisher, sbe_depth
 from tetrio.sim.shapes import in_micros
 from tetrio.sim.venue import RecentTrade, Venue
 from tetrio.wire import stream
@@ -30,12 +31,25 @@ _IDS = {name: re.compile(rb'("%s"\s*:\s*)\d+' % name.encode()) for name in "tafl
 class Line:
     """One client's stream connection."""
 
+    binary = False
+    """Its market data are SBE (`sim.sbeline`): streams of the same names, and no others than those."""
+
     def __init__(self, push: Callable[[bytes], None], subscriptions: Subscriptions, *, micros: bool = False) -> None:
         """`push` sends whole frames; `micros`: times in microseconds."""
         self.push = push
         self.subscriptions = subscriptions
         self.micros = micros
         self.pending: list[bytes] = []
+
+    def gather(self, name: str, payload: bytes) -> None:
+        """Keep a payload of the stream `name` until `flush`."""
+        self.pending.append(payload)
+
+    def flush(self) -> None:
+        """Send what was gathered, if anything."""
+        if self.pending:
+            self.push(text_frames(self.pending))
+            self.pending.clear()
 
 
 class _Audience:
@@ -53,18 +67,33 @@ class Hub:
 
     def __init__(self) -> None:
         self._lines: dict[str, _Audience] = {}
+        self._binary: dict[str, _Audience] = {}
         self._dirty: list[Line] = []
         self.on_change: Callable[[], None] | None = None
         """Called when the set of wanted streams has changed."""
+
+    @property
+    def idle(self) -> bool:
+        """Nobody wants anything."""
+        return not self._lines and not self._binary
 
     @property
     def names(self) -> list[str]:
         """The streams that somebody wants."""
         return list(self._lines)
 
+    @property
+    def binary_names(self) -> list[str]:
+        """The SBE streams that somebody wants."""
+        return list(self._binary)
+
     def wanted(self, name: str) -> bool:
         """Whether anybody is subscribed."""
         return name in self._lines
+
+    def wanted_binary(self, name: str) -> bool:
+        """Whether anybody is subscribed to the SBE stream of this name."""
+        return name in self._binary
 
     def join(self, line: Line) -> None:
         """A line has come, with its first subscriptions."""
@@ -105,23 +134,30 @@ class Hub:
             else:
                 line.pending.append(payload)
 
+    def publish_binary(self, name: str, message: bytes) -> None:
+        """Gather an SBE message for everybody who wants the SBE stream `name`."""
+        audience = self._binary.get(name)
+        for line in audience.lines if audience is not None else ():
+            if not line.pending:
+                self._dirty.append(line)
+            line.gather(name, message)
+
     def flush(self) -> None:
         """Send what was gathered."""
         for line in self._dirty:
-            if line.pending:
-                line.push(text_frames(line.pending))
-                line.pending.clear()
+            line.flush()
         self._dirty.clear()
 
     def _index(self, line: Line, added: Sequence[str], removed: Sequence[str]) -> None:
+        lines = self._binary if line.binary else self._lines
         for name in added:
-            if name not in self._lines:
-                self._lines[name] = _Audience(name)
-            self._lines[name].lines.append(line)
+            if name not in lines:
+                lines[name] = _Audience(name)
+            lines[name].lines.append(line)
         for name in removed:
-            self._lines[name].lines.remove(line)
-            if not self._lines[name].lines:
-                del self._lines[name]
+            lines[name].lines.remove(line)
+            if not lines[name].lines:
+                del lines[name]
         if self.on_change is not None:
             self.on_change()
 
@@ -150,6 +186,7 @@ class Publisher:
 
     def __init__(self, venue: Venue, hub: Hub) -> None:
         self._venue, self._hub = venue, hub
+        self._sbe = SbePublisher(venue.rules, venue.clock, hub.wanted_binary, hub.publish_binary)
         self._symbol, self._rules, self._book = venue.symbol, venue.rules, venue.book
         self._book_ticker, self._trade, self._agg_trade, self._block_trade = (
             stream.stream_name(venue.symbol, channel) for channel in ("bookTicker", "trade", "aggTrade", "blockTrade")
@@ -160,7 +197,8 @@ class Publisher:
         self._agg_shift = 0
         self._gathering: _Aggregate | None = None
         self.beats = Beats(venue, hub.publish)
-        self.depths = DepthFeeds(venue, hub.publish)
+        self.depths = DepthFeeds(venue, json_depth(venue), hub.publish)
+        self.sbe_depths = DepthFeeds(venue, sbe_depth(venue.rules), hub.publish_binary)
         self.on_due: Callable[[], None] | None = None
         """Called when clients' orders have changed something that is to be told at a certain time."""
         self.floor_ms = 0
@@ -173,11 +211,19 @@ class Publisher:
         names = self._hub.names
         self.beats.rewant(names)
         self.depths.rewant(names)
+        self.sbe_depths.rewant(self._hub.binary_names)
+
+    @property
+    def depth_due_ms(self) -> int | None:
+        """When depth is to be told next, market time; None while none is."""
+        ours, theirs = self.depths.due_ms, self.sbe_depths.due_ms
+        return theirs if ours is None else ours if theirs is None else min(ours, theirs)
 
     def flush(self) -> None:
         """All of a moment has happened: send it."""
         self._close_aggregate()
-        self.depths.changed(self._venue.clock.latest_ms)
+        for depths in (self.depths, self.sbe_depths):
+            depths.changed(self._venue.clock.latest_ms)
         self._hub.flush()
 
     # -- what the tape says -----------------------------------------------------------------------------------------
@@ -191,8 +237,10 @@ class Publisher:
                 self._tell_quote(self._book)
             else:
                 self._hub.publish(event.stream, event.raw, event.combined)
+                self._sbe.best((event.bid, event.bid_qty, event.ask, event.ask_qty), event.update_id)
         elif isinstance(event, PublicTrade):
             self._public_trade(event, trade_id)
+            self._sbe.traded(event, trade_id)
         elif isinstance(event, AggTrade):
             self._recorded_agg(event, trade_id)
         elif isinstance(event, Depth):
@@ -209,6 +257,7 @@ class Publisher:
         )
 
     def _tell_quote(self, book: MadeBook) -> None:
+        self._sbe.best(book.quote, book.last_id)
         if not self._hub.wanted(self._book_ticker):
             return
         bid, bid_qty, ask, ask_qty = book.quote
@@ -241,6 +290,7 @@ class Publisher:
         self._remember_agg(trade.price, trade.qty, trade.first_id + shift, last_id, trade.at_ms, trade.buyer_is_maker)
         if trade.drives:
             self._traded(last_id, trade.price, trade.qty, trade.at_ms, trade.buyer_is_maker)
+            self._sbe.traded(trade, last_id)
 
     # -- what clients do --------------------------------------------------------------------------------------------
     def prints(self, prints: Sequence[TradePrint]) -> None:
@@ -250,13 +300,14 @@ class Publisher:
         for print_ in prints:
             self._traded(print_.trade_id, print_.price, print_.qty, at_ms, print_.buyer_is_maker)
             self._aggregate(print_.trade_id, print_.price, print_.qty, at_ms, print_.buyer_is_maker)
+        self._sbe.prints(prints)
         if isinstance(self._book, MadeBook):
             before = self._book.quote
             self._settle(self._book)
             if self._book.quote != before:
                 self._tell_quote(self._book)
         self.flush()
-        if self.depths.due_ms is not None and self.on_due is not None:
+        if self.depth_due_ms is not None and self.on_due is not None:
             self.on_due()
 
     def block(self, trade: RecentTrade) -> None:
@@ -321,7 +372,8 @@ class Publisher:
 
     def tell_depth(self, at_ms: int) -> None:
         """Depth that is due at `at_ms`."""
-        self.depths.tell(at_ms)
+        for depths in (self.depths, self.sbe_depths):
+            depths.tell(at_ms)
         self._hub.flush()
 
     def catch_up(self, intervals: Collection[str], since_ms: int, now_ms: int) -> None:

@@ -6,8 +6,6 @@ are in `orderlists`, what has become of orders in `account`.
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from tetrio.sim import account, orderlists
 from tetrio.sim.call import Call, Method, admit, always, count
 from tetrio.sim.checks import Params, Refused, missing
@@ -25,6 +23,7 @@ from tetrio.sim.parameters import (
     PLAIN,
     ROUTED,
     either,
+    need_decimal,
     not_required,
     read_decimal,
     read_form,
@@ -116,7 +115,7 @@ def _routed_order(call: Call) -> tuple[OrderRequest, str]:
     if kind not in _ROUTED_TYPES:
         raise Refused(-1116, "Invalid orderType.")
     form, stp_mode = read_form(params), read_stp_mode(params)
-    quantity = Decimal(params.need_decimal("quantity"))
+    quantity = need_decimal(params, "quantity")
     request = read_order(
         params, ROUTED, symbol=symbol, side=side, kind=kind, quantity=quantity, stp_mode=stp_mode, sor=True
     )
@@ -194,7 +193,7 @@ def amend(call: Call) -> object:
     params, venue = call.params, call.venue
     symbol = params.symbol(venue.symbol)
     order_id, client_id = read_ids(params, "orderId", "origClientOrderId")
-    new_qty = Decimal(params.need_decimal("newQty"))
+    new_qty = need_decimal(params, "newQty")
     new_id = params.client_id("newClientOrderId") or ""
     params.done()
     amended = venue.engine.amend(

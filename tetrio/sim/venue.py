@@ -92,6 +92,11 @@ class MarketClock:
         """The same as of the last event, without a look at the clock."""
         return self._latest_ns // 1_000_000 + self._ahead_ms
 
+    @property
+    def latest_us(self) -> int:
+        """The same in us."""
+        return self._latest_ns // 1000 + self._ahead_ms * 1000
+
     def see(self, at_ms: int) -> None:
         """A frame dated `at_ms` has come."""
         self._ahead_ms = max(self._ahead_ms, at_ms - self._latest_ns // 1_000_000)

@@ -16,7 +16,9 @@ from tetrio.errors import WireError
 MAX_STREAMS = 1024
 """Streams on one connection."""
 
-_METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
+STREAM_METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS")
+"""What an SBE connection takes: it has no wrapper, and so no properties."""
+METHODS = (*STREAM_METHODS, "SET_PROPERTY", "GET_PROPERTY")
 
 
 _json: Callable[[object], bytes] = msgspec.json.Encoder().encode
@@ -47,8 +49,8 @@ class ControlRefused(WireError):
         self.code, self.msg, self.id = code, msg, request_id
 
 
-def decode_control(text: str | bytes) -> Control:
-    """A client's control message; ControlRefused with Binance's code and text on a bad one."""
+def decode_control(text: str | bytes, methods: Sequence[str] = METHODS) -> Control:
+    """A client's control message, one of `methods`; ControlRefused with Binance's code and text on a bad one."""
     try:
         message = msgspec.json.decode(text)
     except (ValueError, RecursionError):
@@ -61,8 +63,8 @@ def decode_control(text: str | bytes) -> Control:
     method = message.get("method")
     if method is None:
         raise ControlRefused(2, f"Invalid request: missing field `method` at line 1 column {len(text)}", request_id)
-    if method not in _METHODS:
-        expected = ", ".join(f"`{each}`" for each in _METHODS)
+    if method not in methods:
+        expected = ", ".join(f"`{each}`" for each in methods)
         column = (text if isinstance(text, str) else text.decode()).find(str(method)) + len(str(method)) + 1
         raise ControlRefused(
             2,
@@ -116,17 +118,26 @@ class Subscriptions:
 
     names      stream names in the order of subscription (a dict for its order)
     combined   payloads go out wrapped by `combined`
+    methods    of the control messages that are taken
     """
 
-    def __init__(self, names: Iterable[str] = (), *, combined: bool = False, limit: int = MAX_STREAMS) -> None:
+    def __init__(
+        self,
+        names: Iterable[str] = (),
+        *,
+        combined: bool = False,
+        limit: int = MAX_STREAMS,
+        methods: Sequence[str] = METHODS,
+    ) -> None:
         self.names: dict[str, None] = dict.fromkeys(names)
         self.combined = combined
         self._limit = limit
+        self._methods = methods
 
     def handle(self, text: str | bytes) -> str:
         """Apply a control message and give the reply to send; a bad one changes nothing and gets its error reply."""
         try:
-            control = decode_control(text)
+            control = decode_control(text, self._methods)
             return encode_control_reply(control.id, self._apply(control))
         except ControlRefused as refused:
             return encode_control_error(refused.id, refused.code, refused.msg)
