@@ -361,9 +361,9 @@ async def test_market_frames_make_no_sense(how: str, exchange: Served, autojump_
     await trio.sleep(15)
     frames = []
     with trio.move_on_after(1):
-        while True:
+        while data := await stream.receive_some():
             try:
-                frames += reader.feed(await stream.receive_some())
+                frames += reader.feed(data)
             except Exception as error:
                 frames += error.before  # type: ignore[attr-defined]
                 assert how == "utf8"

@@ -43,6 +43,7 @@ from tetrio.sim.beats import DepthFeeds
 from tetrio.sim.depth import PublicBook
 from tetrio.sim.events import Depth
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
+from tetrio.sim.latency import parse_latency
 from tetrio.sim.sbe import Scale, Units, sbe_depth
 from tetrio.sim.tape import open_market
 from tetrio.sim.venue import Venue
@@ -237,7 +238,7 @@ async def test_the_trades_of_one_taker_order_share_a_message(autojump_clock: Moc
 
 
 async def test_latency_delays_market_data_and_not_replies(autojump_clock: MockClock, tmp_path: Path) -> None:
-    async with served(tmp_path, latency_ms=250) as exchange:
+    async with served(tmp_path, latency=parse_latency("250")) as exchange:
         client = await connect(exchange, f"/ws/{BEST}")
         assert (await client.say({"method": "LIST_SUBSCRIPTIONS", "id": 1}))["result"] == [BEST]
         assert (client.frames, trio.current_time()) == ([], 0.0)
