@@ -111,7 +111,6 @@ def test_debug_adds_the_traceback(monkeypatch: pytest.MonkeyPatch, err: Any) -> 
         ["serve", "--conf", "x"],
         ["explain"],
         ["keys", "new"],
-        ["exchange", "--latency-ms", "-1"],
     ],
 )
 def test_a_malformed_command_line_is_exit_2(arguments: list[str]) -> None:
@@ -130,7 +129,8 @@ def test_a_command_line_that_asks_for_nothing_shows_help(arguments: list[str], e
     ("arguments", "complaint"),
     [
         (["exchange", "--speed", "max"], "two processes share no clock"),
-        (["exchange", "--fault", "x"], "not part of this version yet"),
+        (["exchange", "--fault", "x"], "'x' is no fault; `--fault help` tells all"),
+        (["exchange", "--latency-ms=-1"], "-1"),
         (["exchange", "--listen", "0.0.0.0:0"], "loopback only"),
         (["exchange", "--listen", "127.0.0.1"], "not HOST:PORT"),
         (["exchange", "--listen", "127.0.0.1:65534"], "not HOST:PORT"),

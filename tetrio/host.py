@@ -21,6 +21,7 @@ import trio
 
 from tetrio import keys, log
 from tetrio.config import Given, Text, parse_funds, structure_one
+from tetrio.core.money import decimal
 from tetrio.errors import ConfigError
 from tetrio.journal import Journal, PatientSink, StreamSink
 from tetrio.log import Secret
@@ -30,13 +31,14 @@ from tetrio.sim import faults, latency, tape
 from tetrio.sim.admin import AdminDoor
 from tetrio.sim.audit import open_audit
 from tetrio.sim.auth import HmacSecret, KeyRights, parse_rights
+from tetrio.sim.clearing import Discount
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
 from tetrio.sim.latency import Latency
 from tetrio.sim.limits import PRODUCTION, parse_limits
 from tetrio.sim.relay import Relay, Source, open_relay
 from tetrio.sim.wsapi import METHODS
 from tetrio.venue import VENUE_URLS, check_url, is_loopback
-from tetrio.wire.rules import RateLimit
+from tetrio.wire.rules import Filters, RateLimit
 from tetrio.wire.sign import Verifier
 
 RELAYED = "binance"
@@ -69,6 +71,8 @@ class Settings:
     maker: Decimal
     taker: Decimal
     fills: str
+    discount: Discount
+    sor: bool
     latency: Latency
     faults: Sequence[str]
     admin: AdminDoor | None
@@ -115,6 +119,8 @@ def _exchange(settings: Settings, clock: WallClock, market: tape.Market, audit: 
             fills=settings.fills,
             maker=settings.maker,
             taker=settings.taker,
+            discount=settings.discount,
+            filters=Filters(sor=settings.sor),
             seed=settings.seed,
             latency=settings.latency,
             faults=settings.faults,
@@ -225,6 +231,20 @@ def parse_fees(text: str) -> tuple[Decimal, Decimal]:
     if not comma:
         raise ConfigError(f"--fee {text}: write MAKER,TAKER as fractions, such as 0,0.00075")
     return _fraction("venue.maker", maker), _fraction("venue.taker", taker)
+
+
+def parse_discount(text: str | None) -> Discount:
+    """ASSET=PRICE, in quote units, or None for no discount; ConfigError."""
+    if text is None:
+        return Discount()
+    asset, equals, price = text.partition("=")
+    try:
+        value = decimal(price.strip())
+    except ValueError:
+        value = Decimal(0)
+    if not (equals and asset.isalnum() and value > 0):
+        raise ConfigError(f"--discount {text}: write ASSET=PRICE with the price of one in the quote, such as BNB=600")
+    return Discount(enabled_for_account=True, asset=asset, price=value)
 
 
 def _fraction(key: str, text: str) -> Decimal:

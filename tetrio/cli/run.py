@@ -146,6 +146,12 @@ def _add_exchange(commands: Commands) -> None:
     add("--speed", default="1", metavar="N", help="market seconds in one second")
     add("--seed", default="1", metavar="N", help="what the synthetic market and ids are drawn from")
     add("--fee", default="0,0", metavar="MAKER,TAKER", help="commission, fractions (default 0,0)")
+    add(
+        "--discount",
+        metavar="ASSET=PRICE",
+        help="pay commission in that asset, a quarter less; its price in the quote",
+    )
+    add("--sor", action="store_true", help="offer smart order routing (sor.order.place)")
     add("--assets", metavar="BASE/QUOTE", help="where the symbol's name does not tell them")
     add(
         "--latency-ms",
@@ -226,6 +232,8 @@ def _host(options: argparse.Namespace) -> int:
             audit=options.audit,
             maker=maker,
             taker=taker,
+            discount=host.parse_discount(options.discount),
+            sor=options.sor,
             limits=host.read_limits(options.limits),
             stream_messages_per_s=host.UNLIMITED_MESSAGES if options.limits == "off" else host.STREAM_MESSAGES,
             latency=latency,

@@ -15,7 +15,8 @@ and to their lists `sim.lists`; `sim.amending` makes them smaller.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -79,6 +80,7 @@ class Engine:
         rates: Rates | None = None,
         first_order_id: int = 1,
         first_trade_id: int = 1,
+        made_ids: Iterator[str] | None = None,
     ) -> None:
         """The symbols to trade.
 
@@ -87,6 +89,7 @@ class Engine:
         maker, taker     commission as a fraction of what is received, 0 <= rate < 1
         rates            all of it, instead of those two
         first_trade_id   id of the market's first public trade (`Market.first_trade_id`): clients' ids share its space
+        made_ids         client order ids for those who send none, without end; "made-1", "made-2", ... unless given
         """
         self.rates = rates or Rates(standard=Rate(maker=maker, taker=taker))
         self.fills = fills
@@ -111,7 +114,7 @@ class Engine:
         self._entry = Entry(self._ledger, self._history, self._clearing, self._matching, self._lists)
         self._next_order_id = first_order_id
         self._next_list_id = 1
-        self._last_made_id = 0
+        self._made_ids = made_ids or (f"made-{number}" for number in itertools.count(1))
 
     # --- accounts ---
 
@@ -747,11 +750,7 @@ class Engine:
 
     def _made_id(self, account: str) -> str:
         """A client order id for one who sent none; clear of the account's open orders."""
-        while True:
-            self._last_made_id += 1
-            made = f"auto-{self._last_made_id}"
-            if not self._history.is_open(account, made):
-                return made
+        return next(made for made in self._made_ids if not self._history.is_open(account, made))
 
 
 def _check_known(record: type[SymbolRules | Filters], changes: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ import functools
 import itertools
 import math
 import random
+import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -34,6 +35,7 @@ from tetrio.sim import admin, connection
 from tetrio.sim.admin import AdminDoor
 from tetrio.sim.auth import HmacSecret, KeyRights
 from tetrio.sim.checks import Refused
+from tetrio.sim.clearing import Discount
 from tetrio.sim.connection import Accepted, Connection, Headers, Transport, Turned
 from tetrio.sim.faults import FaultError, Spec
 from tetrio.sim.gates import EventGate, RequestGate, RestGate
@@ -50,7 +52,7 @@ from tetrio.sim.venue import Venue
 from tetrio.sim.wires import Wire
 from tetrio.sim.wsapi import METHODS, ApiLine, LineOptions
 from tetrio.wire.control import MAX_STREAMS, Subscriptions
-from tetrio.wire.rules import RateLimit
+from tetrio.wire.rules import Filters, RateLimit
 from tetrio.wire.sign import Verifier
 from tetrio.wire.stream import ServerShutdown, combined, server_shutdown
 from tetrio.wire.user import encode_event
@@ -78,8 +80,14 @@ class ExchangeConfig:
     maker: Decimal = Decimal(0)
     """Commission, a fraction of what is received."""
     taker: Decimal = Decimal(0)
+    discount: Discount = Discount()
+    """Paying commission in another asset."""
+    filters: Filters = Filters()
+    """What the symbol takes and bounds beside what the market says of it."""
     seed: int = 1
-    """Of what the exchange itself draws: the number it gives each handshake, latency, faults."""
+    """Of what the exchange itself draws: the number it gives each handshake, ids of orders that bring none, latency,
+    faults.
+    """
     latency: Latency = Latency()
     """By how much market data, requests and user events are delayed."""
     faults: Sequence[str] = ()
@@ -144,6 +152,9 @@ class Exchange:
             rights=config.rights,
             limits=config.limits,
             bans=config.bans,
+            discount=config.discount,
+            filters=config.filters,
+            made_ids=_client_ids(random.Random(f"{config.seed}:ids")),  # noqa: S311 - names, no secrets
             audit=config.audit,
         )
         self._hub = Hub()
@@ -394,6 +405,12 @@ class Exchange:
             if trio.current_effective_deadline() == -math.inf and not transport.gone:
                 client.why = "the exchange stopped"
             self.venue.disconnected(number, face, client.why)
+
+
+def _client_ids(rng: random.Random) -> Iterator[str]:
+    """As Binance makes them: 22 letters and digits."""
+    while True:
+        yield "".join(rng.choices(string.ascii_letters + string.digits, k=22))
 
 
 def _wire(transport: Transport) -> Wire:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import collections
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TextIO, cast
 
@@ -20,6 +20,7 @@ from tetrio.errors import ConfigError
 from tetrio.sim.audit import Audit
 from tetrio.sim.auth import HmacSecret, KeyRights, Keys
 from tetrio.sim.candles import Candles
+from tetrio.sim.clearing import Discount, Rate, Rates
 from tetrio.sim.depth import MadeBook, PublicBook, Quote
 from tetrio.sim.engine import Engine
 from tetrio.sim.events import AggTrade
@@ -31,7 +32,7 @@ from tetrio.sim.reports import Reports, Told
 from tetrio.sim.shapes import Shapes
 from tetrio.sim.tape import Market
 from tetrio.sim.tickers import Day, last_day
-from tetrio.wire.rules import RateLimit
+from tetrio.wire.rules import Filters, RateLimit
 from tetrio.wire.sign import Verifier
 
 ACCOUNT = "main"
@@ -42,6 +43,7 @@ TRADES_KEPT = 10_000
 GENERATED = ("synthetic", "klines")
 """Kinds of markets whose book is made here, with clients' orders in it."""
 
+_NO_DISCOUNT, _USUAL = Discount(), Filters()
 Listener = Callable[[str, Sequence[Told]], None]
 """Hears (account, events)."""
 
@@ -122,6 +124,9 @@ class Venue:
         rights: Mapping[str, KeyRights] | None = None,
         limits: Sequence[RateLimit] = PRODUCTION,
         bans: BanRules | None = None,
+        discount: Discount = _NO_DISCOUNT,
+        filters: Filters = _USUAL,
+        made_ids: Iterator[str] | None = None,
         audit: TextIO | None = None,
     ) -> None:
         """Open for business; the funds are deposited. ConfigError when they cannot be.
@@ -130,6 +135,7 @@ class Venue:
         rights   by API key; the default for a key that is not in it
         limits   kept and told; a kind that is not among them is as in production
         bans     when an address is shut out
+        discount, filters, made_ids   as the engine takes them
         """
         self.market, self.rules, self.symbol = market, market.rules, market.symbol
         self._now_ns = now_ns
@@ -147,7 +153,12 @@ class Venue:
         self.keys = Keys(keys, rights)
         self.clock = MarketClock(market.first_ns)
         self.engine = Engine(
-            [market.rules], fills=fills, maker=maker, taker=taker, first_trade_id=market.first_trade_id
+            [market.rules],
+            filters={market.symbol: filters},
+            fills=fills,
+            rates=Rates(standard=Rate(maker=maker, taker=taker), discount=discount),
+            first_trade_id=market.first_trade_id,
+            made_ids=made_ids,
         )
         self.shapes = Shapes(market.rules, self.engine)
         self.reports = Reports(market.rules, self.shapes.texts)
