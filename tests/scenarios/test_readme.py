@@ -7,6 +7,7 @@ them must stand in the script that runs it.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pty
@@ -20,8 +21,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
+import httpx
 import pytest
 import trio
 
@@ -41,6 +44,7 @@ def commands(heading: str) -> list[str]:
 
 PATH = commands("From here to an account of your own")
 WORDS = commands("Talking to it")
+EXCHANGE = commands("An exchange for any client")
 BY_SYSTEMD = ("python3 -m venv /opt", "/opt/tetrio", "install -", "systemctl", "journalctl")
 BY_DOCKER = ("docker",)
 OURS = [each for each in PATH if not each.startswith((*BY_SYSTEMD, *BY_DOCKER))]
@@ -285,3 +289,55 @@ def test_no_command_is_left_out() -> None:
     assert [each.split()[1] for each in WORDS] == [
         "status", "why", "health", "pause", "resume", "exit", "flatten", "disarm", "halt", "stop",
     ]  # fmt: skip
+
+
+def test_the_exchange_serves_any_client_as_the_section_says(tmp_path: Path) -> None:
+    plain, asks, explains, token, faulty, arms = EXCHANGE
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+    def run(command: str) -> str:
+        done = subprocess.run(
+            ["bash", "-c", command], capture_output=True, text=True, check=True, cwd=tmp_path, env=environment,
+            timeout=30,
+        )  # fmt: skip
+        return done.stdout
+
+    with listening(plain, tmp_path, environment) as urls:
+        assert set(urls) == {"rest", "ws_api", "stream", "sbe"}
+        book = curled(asks)
+        assert len(book["bids"]) == len(book["asks"]) == 5
+    assert "lose-reply" in run(explains)
+    run(token)
+    with listening(faulty, tmp_path, environment) as urls:
+        assert urls["admin"] in arms
+        arms = arms.replace("$(cat admin.token)", (tmp_path / "admin.token").read_text().strip())
+        assert curled(arms)["state"] == "active"
+
+
+def curled(command: str) -> dict[str, Any]:
+    """What curl would get: a bare machine has none."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("curl")
+    parser.add_argument("-s", action="store_true")
+    parser.add_argument("-H", type=lambda header: tuple(header.split(": ", 1)), action="append", default=[])
+    parser.add_argument("-d")
+    parser.add_argument("url")
+    asked = parser.parse_args(shlex.split(command))
+    with httpx.Client(trust_env=False) as client:
+        reply = client.request("POST" if asked.d else "GET", asked.url, headers=asked.H, content=asked.d)
+    body: dict[str, Any] = reply.raise_for_status().json()
+    return body
+
+
+@contextmanager
+def listening(command: str, folder: Path, environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """A `tetrio exchange` as the README starts it, and what it says of where it listens."""
+    with subprocess.Popen(
+        shlex.split(command), stdout=subprocess.PIPE, text=True, cwd=folder, env=environment
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout is not None
+            urls: dict[str, str] = json.loads(process.stdout.readline())
+            yield urls
+        finally:
+            process.terminate()
