@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from tests.sim.served import ED_KEY, HMAC_KEY, HMAC_SECRET, SIGNER, SYMBOL, Serv
 from tetrio.errors import ConfigError
 from tetrio.host import read_rights
 from tetrio.sim.auth import KeyRights, parse_rights, signed_text
-from tetrio.sim.sapi import ASSETS, RESTRICTIONS
+from tetrio.sim.sapi import ASSETS, FEES, RESTRICTIONS, STANDING, SYSTEM
 from tetrio.wire.request import signed_query
 from tetrio.wire.sign import sign_hmac
 
@@ -187,3 +188,13 @@ async def test_a_key_without_spot_trading_reads_and_does_not_trade(autojump_cloc
         for path in ("order", "openOrders"):
             assert (await exchange.rest("DELETE", path, key=HMAC_KEY, symbol=SYMBOL))["body"]["code"] == -2015
         assert (await exchange.rest("POST", "order", **order))["status"] == 200
+
+
+async def test_trading_fees_and_standing_are_told(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with served(tmp_path, maker=Decimal("0.0008"), taker=Decimal("0.001")) as exchange:
+        fee = {"symbol": SYMBOL, "makerCommission": "0.0008", "takerCommission": "0.001"}
+        assert await ask(exchange, FEES, by_ed25519(exchange)) == (200, [fee])
+        assert await ask(exchange, FEES, by_ed25519(exchange, symbol=SYMBOL)) == (200, [fee])
+        assert (await ask(exchange, FEES, by_ed25519(exchange, symbol="NOPE")))[1]["code"] == -1121
+        assert await ask(exchange, STANDING, by_ed25519(exchange)) == (200, {"data": "Normal"})
+        assert await ask(exchange, SYSTEM, "", "") == (200, {"status": 0, "msg": "normal"})

@@ -1,4 +1,5 @@
-"""Binance's wallet service, as far as clients of spot trading ask it: what a key may do, and which assets there are.
+"""Binance's wallet service, as far as clients of spot trading ask it: what a key may do, which assets there are, what
+trading costs, and whether all is well.
 
 Its testnet does not have it. Signed like REST's own queries (`rest`); nothing is moved here.
 """
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 
 from tetrio.sim.auth import KeyRights, Security
 from tetrio.sim.call import Call
+from tetrio.sim.checks import check_symbol
 from tetrio.sim.methods import Endpoint
 from tetrio.sim.orders import Balance
 from tetrio.sim.venue import ACCOUNT
@@ -16,6 +18,9 @@ from tetrio.sim.venue import ACCOUNT
 CREATED_MS = 1_700_000_000_000
 RESTRICTIONS = "/sapi/v1/account/apiRestrictions"
 ASSETS = "/sapi/v1/capital/config/getall"
+FEES = "/sapi/v1/asset/tradeFee"
+SYSTEM = "/sapi/v1/system/status"
+STANDING = "/sapi/v1/account/status"
 _ZERO = "0"
 
 
@@ -100,8 +105,35 @@ def _network(name: str) -> dict[str, object]:
     }
 
 
+def trade_fees(call: Call) -> object:
+    """asset/tradeFee: the standard commission of every symbol, or of the one that is named."""
+    venue = call.venue
+    symbol = call.params.text("symbol")
+    call.params.done()
+    if symbol is not None:
+        check_symbol(symbol, venue.symbol)
+    rate = venue.engine.rates.standard
+    fee = {"symbol": venue.symbol, "makerCommission": f"{rate.maker:f}", "takerCommission": f"{rate.taker:f}"}
+    return [fee]
+
+
+def system_status(call: Call) -> object:
+    """system/status: no maintenance."""
+    call.params.done()
+    return {"status": 0, "msg": "normal"}
+
+
+def standing(call: Call) -> object:
+    """account/status: in order."""
+    call.params.done()
+    return {"data": "Normal"}
+
+
 ENDPOINTS: Mapping[str, Endpoint] = {
     RESTRICTIONS: Endpoint(run=key_restrictions, weight=lambda params: 1, security=Security.USER_DATA),
     ASSETS: Endpoint(run=assets, weight=lambda params: 10, security=Security.USER_DATA),
+    FEES: Endpoint(run=trade_fees, weight=lambda params: 1, security=Security.USER_DATA),
+    STANDING: Endpoint(run=standing, weight=lambda params: 1, security=Security.USER_DATA),
+    SYSTEM: Endpoint(run=system_status, weight=lambda params: 1),
 }
 """By path; each is a GET."""
