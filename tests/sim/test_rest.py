@@ -100,7 +100,7 @@ async def test_symbol_rules_can_be_read_by_our_own_reader(
         ("/api/v3/time?x=1", 400, -1104),
         ("/api/v3/depth?symbol=%FF%FE", 400, -1121),
         ("/api/v3/account", 401, -2014),
-        ("/sapi/v1/account/status", 404, -1000),
+        ("/sapi/v1/account/nothing", 404, -1000),
         ("/api/v1/ping", 404, -1000),
         ("/", 404, -1000),
     ],
