@@ -32,9 +32,9 @@ from tetrio.errors import ConfigError
 from tetrio.faces import TelegramParams
 from tetrio.live.rights import Rights, objections
 from tetrio.net.simnet import with_simnet
-from tetrio.sim.auth import parse_rights
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig, Urls
-from tetrio.sim.tape import open_market
+from tetrio.sim.face.auth import parse_rights
+from tetrio.sim.market.tape import open_market
 from tetrio.venue import SymbolParams
 from tetrio.wire.request import AccountStatus, Balance, BookTop
 from tetrio.wire.sign import Signer

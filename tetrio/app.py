@@ -37,8 +37,8 @@ from tetrio.net import clock, entropy, simnet, virtual
 from tetrio.net.signals import heed
 from tetrio.sim.audit import open_audit
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig, Urls
-from tetrio.sim.relay import Source, open_relay
-from tetrio.sim.tape import Market, open_market
+from tetrio.sim.market.relay import Source, open_relay
+from tetrio.sim.market.tape import Market, open_market
 from tetrio.status import Status, snapshot
 from tetrio.wire.sign import Signer
 

@@ -27,16 +27,18 @@ from tetrio.journal import Journal, PatientSink, StreamSink
 from tetrio.log import Secret
 from tetrio.net.clock import WallClock
 from tetrio.net.signals import heed
-from tetrio.sim import faults, latency, tape
-from tetrio.sim.admin import AdminDoor
 from tetrio.sim.audit import open_audit
-from tetrio.sim.auth import HmacSecret, KeyRights, parse_rights
-from tetrio.sim.clearing import Discount
+from tetrio.sim.engine.clearing import Discount
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
-from tetrio.sim.latency import Latency
-from tetrio.sim.limits import PRODUCTION, parse_limits
-from tetrio.sim.relay import Relay, Source, open_relay
-from tetrio.sim.wsapi import METHODS
+from tetrio.sim.face import latency
+from tetrio.sim.face.auth import HmacSecret, KeyRights, parse_rights
+from tetrio.sim.face.latency import Latency
+from tetrio.sim.face.limits import PRODUCTION, parse_limits
+from tetrio.sim.face.wsapi import METHODS
+from tetrio.sim.fault import faults
+from tetrio.sim.fault.admin import AdminDoor
+from tetrio.sim.market import tape
+from tetrio.sim.market.relay import Relay, Source, open_relay
 from tetrio.venue import VENUE_URLS, check_url, is_loopback
 from tetrio.wire.rules import Filters, RateLimit
 from tetrio.wire.sign import Verifier

@@ -56,7 +56,7 @@ from tetrio.config import Config
 from tetrio.net import simnet, virtual
 from tetrio.net.clock import NS
 from tetrio.sim.exchange import ExchangeConfig
-from tetrio.sim.tape import open_market
+from tetrio.sim.market.tape import open_market
 from tetrio.systemd import Notifier
 
 OPENS = 31_680  # klines before the day: one of the month's wildest

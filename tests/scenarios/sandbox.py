@@ -27,7 +27,7 @@ from tetrio.live.bot import Bot, Setup
 from tetrio.net import clock, simnet, virtual
 from tetrio.net.dial import Address, dial
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
-from tetrio.sim.tape import open_market
+from tetrio.sim.market.tape import open_market
 from tetrio.status import Status
 from tetrio.wire.frames import FrameReader, text_frame
 from tetrio.wire.sign import Signer

@@ -10,9 +10,9 @@ import attrs
 
 from tetrio.core.market import Side
 from tetrio.core.money import SymbolRules
-from tetrio.sim.engine import Engine
-from tetrio.sim.events import Depth, MarketEvent, PublicTrade, Top
-from tetrio.sim.orders import Execution, Order, OrderRequest, Outcome, Placed, Replaced, Report, UserEvent
+from tetrio.sim.engine.engine import Engine
+from tetrio.sim.engine.orders import Execution, Order, OrderRequest, Outcome, Placed, Replaced, Report, UserEvent
+from tetrio.sim.market.events import Depth, MarketEvent, PublicTrade, Top
 
 SYMBOL = "ETHFDUSD"
 MS = 1_000_000

@@ -14,11 +14,10 @@ import attrs
 
 from tests.sim.markets import MS, SYMBOL, Pit, depth, only_reports, with_rules
 from tetrio.core.market import Side
-from tetrio.sim.clearing import Discount, Rate, Rates
-from tetrio.sim.events import AggTrade, PublicTrade, Top
-from tetrio.sim.ledger import FEES, MARKET
-from tetrio.sim.listing import Listing
-from tetrio.sim.orders import (
+from tetrio.sim.engine.clearing import Discount, Rate, Rates
+from tetrio.sim.engine.ledger import FEES, MARKET
+from tetrio.sim.engine.listing import Listing
+from tetrio.sim.engine.orders import (
     CONTINGENT,
     PRICED,
     Balance,
@@ -35,6 +34,7 @@ from tetrio.sim.orders import (
     TradePrint,
     UserEvent,
 )
+from tetrio.sim.market.events import AggTrade, PublicTrade, Top
 from tetrio.wire.rules import Filters, PriceRange
 
 ACCOUNTS = ("a", "b")

@@ -19,7 +19,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_st
 from tetrio.log import Secret
 from tetrio.net.clock import AnchoredClock
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig, HmacSecret
-from tetrio.sim.tape import open_market
+from tetrio.sim.market.tape import open_market
 from tetrio.wire.sign import Signer, Verifier, payload, sign_hmac
 
 ED_KEY = "ExampleEd25519ApiKeyForSyntheticMessagesOnly00000000000000000000"

@@ -11,7 +11,7 @@ import pytest
 from tests.sim.markets import MS, SYMBOL, Pit, bought, request
 from tetrio.core.market import Side
 from tetrio.sim.audit import Audit
-from tetrio.sim.orders import Rejected
+from tetrio.sim.engine.orders import Rejected
 
 
 class Record(io.StringIO):

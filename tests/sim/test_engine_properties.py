@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.sim.referee import ACCOUNTS, ASSETS, Referee, Wish
 from tetrio.core.market import Side
-from tetrio.sim.orders import CONTINGENT, STOPS, TAKES, Peg
+from tetrio.sim.engine.orders import CONTINGENT, STOPS, TAKES, Peg
 
 models = st.sampled_from(["queue", "touch", "through"])
 discounts = st.sampled_from(["BNB", "ETH", "FDUSD"])

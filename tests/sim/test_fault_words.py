@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tetrio.sim import faults
-from tetrio.sim.faults import ALWAYS, VERBS, FaultError, Spread, Where, parse, signature, usage
+from tetrio.sim.fault import faults
+from tetrio.sim.fault.faults import ALWAYS, VERBS, FaultError, Spread, Where, parse, signature, usage
 
 METHODS = ("order.place", "order.cancel", "ping")
 

@@ -23,7 +23,7 @@ from trio.testing import MockClock
 from trio_websocket import ConnectionClosed
 
 from tests.sim.served import ED_KEY, HMAC_KEY, SIGNER, SYMBOL, UPGRADE, Client, Served, served
-from tetrio.sim import wsapi
+from tetrio.sim.face import wsapi
 from tetrio.wire.frames import client_frame
 
 FUNDS = {"ETH": "4.25", "FDUSD": "25000"}

@@ -32,10 +32,10 @@ from tests.sim.served import (
     top,
     trade,
 )
-from tetrio.sim.auth import Keys
-from tetrio.sim.checks import Params
-from tetrio.sim.reference import ArithmeticMean, External, ReferencePrice
-from tetrio.sim.venue import ACCOUNT, Venue
+from tetrio.sim.face.auth import Keys
+from tetrio.sim.face.checks import Params
+from tetrio.sim.face.venue import ACCOUNT, Venue
+from tetrio.sim.market.reference import ArithmeticMean, External, ReferencePrice
 from tetrio.wire.request import decode_request
 from tetrio.wire.rules import PRODUCTION_LIMITS, PriceRange, RateLimit
 

@@ -181,7 +181,7 @@ def _exchange(options: argparse.Namespace) -> int:
     if options.speed == "max":
         raise Usage("exchange --speed max: two processes share no clock; give a number, or use `tetrio serve`")
     if "help" in options.fault:
-        from tetrio.sim import faults
+        from tetrio.sim.fault import faults
 
         print(faults.usage())
         return 0

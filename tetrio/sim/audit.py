@@ -17,8 +17,8 @@ import msgspec
 
 from tetrio.core.money import to_text
 from tetrio.errors import ConfigError
-from tetrio.sim.engine import Engine
-from tetrio.sim.orders import Balance, Execution, ExternalLock, Fill, Rejected, Report, Transfer, UserEvent
+from tetrio.sim.engine.engine import Engine
+from tetrio.sim.engine.orders import Balance, Execution, ExternalLock, Fill, Rejected, Report, Transfer, UserEvent
 
 _EVENTS = {
     Execution.NEW: "accept",

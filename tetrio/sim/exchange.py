@@ -31,26 +31,27 @@ from trio_websocket import WebSocketConnection
 
 from tetrio.errors import ConfigError
 from tetrio.net.serving import serve_few
-from tetrio.sim import admin, connection
-from tetrio.sim.admin import AdminDoor
-from tetrio.sim.auth import HmacSecret, KeyRights
-from tetrio.sim.checks import Refused
-from tetrio.sim.clearing import Discount
-from tetrio.sim.connection import Accepted, Connection, Headers, Transport, Turned
-from tetrio.sim.faults import FaultError, Spec
-from tetrio.sim.gates import EventGate, RequestGate, RestGate
-from tetrio.sim.latency import Lag, Latency
-from tetrio.sim.limits import PRODUCTION, BanRules, FrameCounter, MessageRate
-from tetrio.sim.mishaps import Guest, Mishaps
-from tetrio.sim.player import Clocks, Player
-from tetrio.sim.relay import Follower, Relay
-from tetrio.sim.rest import UNITS, HttpServer, RestApi
-from tetrio.sim.sbeline import SbeLine, sbe_subscriptions, turned_away
-from tetrio.sim.streams import Hub, Line
-from tetrio.sim.tape import Market
-from tetrio.sim.venue import Venue
-from tetrio.sim.wires import Wire
-from tetrio.sim.wsapi import METHODS, ApiLine, LineOptions
+from tetrio.sim.engine.clearing import Discount
+from tetrio.sim.face import connection
+from tetrio.sim.face.auth import HmacSecret, KeyRights
+from tetrio.sim.face.checks import Refused
+from tetrio.sim.face.connection import Accepted, Connection, Headers, Transport, Turned
+from tetrio.sim.face.latency import Lag, Latency
+from tetrio.sim.face.limits import PRODUCTION, BanRules, FrameCounter, MessageRate
+from tetrio.sim.face.rest import UNITS, HttpServer, RestApi
+from tetrio.sim.face.sbeline import SbeLine, sbe_subscriptions, turned_away
+from tetrio.sim.face.streams import Hub, Line
+from tetrio.sim.face.venue import Venue
+from tetrio.sim.face.wsapi import METHODS, ApiLine, LineOptions
+from tetrio.sim.fault import admin
+from tetrio.sim.fault.admin import AdminDoor
+from tetrio.sim.fault.faults import FaultError, Spec
+from tetrio.sim.fault.gates import EventGate, RequestGate, RestGate
+from tetrio.sim.fault.mishaps import Guest, Mishaps
+from tetrio.sim.fault.wires import Wire
+from tetrio.sim.market.player import Clocks, Player
+from tetrio.sim.market.relay import Follower, Relay
+from tetrio.sim.market.tape import Market
 from tetrio.wire.control import MAX_STREAMS, Subscriptions
 from tetrio.wire.rules import Filters, RateLimit
 from tetrio.wire.sign import Verifier
@@ -67,7 +68,7 @@ class ExchangeConfig:
     """What is served, and how."""
 
     market: Market
-    """Opened by `sim.tape.open_market`, and played once; or by `sim.relay.open_relay`, and followed."""
+    """Opened by `market.tape.open_market`, and played once; or by `market.relay.open_relay`, and followed."""
     clocks: Clocks
     keys: Mapping[str, Verifier | HmacSecret]
     """API key -> how its signatures are checked."""
@@ -93,7 +94,7 @@ class ExchangeConfig:
     faults: Sequence[str] = ()
     """What goes wrong from the start, or a time after it (sim.faults)."""
     limits: Sequence[RateLimit] = PRODUCTION
-    """Rate limits, kept and told (`sim.limits`); a kind that is missing is as in production."""
+    """Rate limits, kept and told (`face.limits`); a kind that is missing is as in production."""
     bans: BanRules = attrs.field(factory=BanRules)
     """When an address that goes on over its weight is shut out, and for how long."""
     stream_messages_per_s: int = 5

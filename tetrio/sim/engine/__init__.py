@@ -1,0 +1,1 @@
+"""Accepts, matches and charges. Pure."""
