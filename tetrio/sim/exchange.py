@@ -85,6 +85,8 @@ class ExchangeConfig:
     """Paying commission in another asset."""
     filters: Filters = Filters()
     """What the symbol takes and bounds beside what the market says of it."""
+    user_data: bool = True
+    """Whether the WebSocket API tells accounts of their events; a market-data endpoint does not."""
     seed: int = 1
     """Of what the exchange itself draws: the number it gives each handshake, ids of orders that bring none, latency,
     faults.
@@ -158,6 +160,7 @@ class Exchange:
             made_ids=_client_ids(random.Random(f"{config.seed}:ids")),  # noqa: S311 - names, no secrets
             audit=config.audit,
         )
+        self.venue.user_data = config.user_data
         self._hub = Hub()
         self.mishaps = Mishaps(self.venue, config.seed, METHODS, config.on_exit)
         """Its faults: to arm, to heal, to count."""

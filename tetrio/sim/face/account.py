@@ -44,6 +44,9 @@ _PREVENTIONS_BY = frozenset(
     {frozenset({"preventedMatchId"}), frozenset({"orderId"}), frozenset({"orderId", "fromPreventedMatchId"})}
 )
 
+ARCHIVED_AFTER_MS = 90 * 86_400_000
+ARCHIVED = "Order was canceled or expired with no executed qty over 90 days ago and has been archived."
+
 
 # -- orders ---------------------------------------------------------------------------------------------------------
 
@@ -54,7 +57,15 @@ def order_status(call: Call) -> object:
     symbol = params.symbol(venue.symbol)
     order_id, client_id = read_ids(params, "orderId", "origClientOrderId")
     params.done()
-    return venue.shapes.status(venue.engine.order(ACCOUNT, symbol, order_id=order_id, client_order_id=client_id))
+    order = venue.engine.order(ACCOUNT, symbol, order_id=order_id, client_order_id=client_id)
+    if _archived(order, venue.now_ms()):
+        raise Refused(-2026, ARCHIVED)
+    return venue.shapes.status(order)
+
+
+def _archived(order: Order, now_ms: int) -> bool:
+    """Whether it ended long ago without a trade: nobody can ask for it any more."""
+    return not order.is_open and not order.filled and now_ms - order.update_ms > ARCHIVED_AFTER_MS
 
 
 def open_orders(call: Call) -> object:
@@ -80,7 +91,8 @@ def all_orders(call: Call) -> object:
     start_ms, end_ms = read_times(params)
     limit = params.limit(500, 1000)
     params.done()
-    orders = venue.engine.orders(ACCOUNT, symbol)
+    now_ms = venue.now_ms()
+    orders = [order for order in venue.engine.orders(ACCOUNT, symbol) if not _archived(order, now_ms)]
     if start_ms is not None or end_ms is not None:
         chosen = [order for order in orders if _within(order.update_ms, start_ms, end_ms)]
         return _shaped(call, chosen[:limit] if start_ms is not None else chosen[-limit:])

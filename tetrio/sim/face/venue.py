@@ -177,6 +177,8 @@ class Venue:
         """Told of clients' trades, which may be none, whenever the engine has changed; after the clients concerned."""
         self.on_block: Callable[[RecentTrade], None] | None = None
         """Told of block trades."""
+        self.user_data = True
+        """Whether this endpoint tells accounts of their events; a market-data one does not."""
         self.closed = False
         """Nothing new is accepted any more."""
         self._listeners: list[Listener] = []

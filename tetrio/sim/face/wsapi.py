@@ -195,6 +195,10 @@ class ApiLine:
             raise Refused(-1020, "This operation is not supported.")
         return own(self, call)
 
+    def weights(self) -> list[RateLimit]:
+        """`rateLimits` of a reply that is not made here."""
+        return self._rows(None)
+
     def _rows(self, found: Endpoint | None) -> list[RateLimit]:
         now_ms = self._venue.now_ms()
         orders = self._venue.orders.rows(now_ms) if found is not None and found.counts else []
@@ -247,7 +251,7 @@ class ApiLine:
             "connectedSince": self._connected_ms,
             "returnRateLimits": self._options.return_rate_limits,
             "serverTime": self._venue.now_ms(),
-            "userDataStream": bool(self._subscriptions),
+            "userDataStream": bool(self._subscriptions) if self._venue.user_data else None,
         }
 
     # -- subscriptions ----------------------------------------------------------------------------------------------
@@ -265,6 +269,8 @@ class ApiLine:
         return self._subscribe(_Subscription(by_session=False, api_key=api_key))
 
     def _subscribe(self, subscription: _Subscription) -> object:
+        if not self._venue.user_data:
+            raise Refused(-1020, "This operation is not supported.")
         if self._subscriptions:  # there is one account, and an account has one subscription on a connection
             raise Refused(-2035, "User Data Stream subscription already active.")
         number = self._next_subscription

@@ -90,7 +90,9 @@ class RequestGate:
             status, code, msg = faults.ERRORS[fault.error]
             code, msg = (code, msg) if code else faults.ERRORS["-1000"][1:]
             due_s = trio.current_time() + wait_s(fault)
-            self._push(text_frame(encode_error(asked.id, status, code, msg).encode()), due_s)
+            self._push(
+                text_frame(encode_error(asked.id, status, code, msg, rate_limits=line.weights()).encode()), due_s
+            )
 
 
 def _asked(message: str | bytes) -> _Asked:
