@@ -263,6 +263,23 @@ async def test_candles_of_the_other_zone_are_told_beside_ours(autojump_clock: Mo
         assert again[-1][0] == opened["kline_1d@+08:00"]
 
 
+@pytest.mark.parametrize("beside", [(), ("avgPrice",)])
+async def test_who_comes_later_is_not_told_of_candles_that_were_over(
+    autojump_clock: MockClock, tmp_path: Path, beside: tuple[str, ...]
+) -> None:
+    """Whether or not something else beats meanwhile."""
+    async with served(tmp_path) as exchange:
+        staying = await exchange.line("bookTicker", *beside)
+        first = await exchange.line("kline_1m")
+        assert not (await first.receive())["k"]["x"]
+        await first.ws.aclose()
+        await trio.sleep(200)
+        late_ms = exchange.now_ms()
+        candle = (await (await exchange.line("kline_1m")).receive())["k"]
+        assert not candle["x"] and candle["t"] <= late_ms <= candle["T"] + 2000
+        await staying.ws.aclose()
+
+
 async def test_reference_price_and_block_trades_are_told_once_there_are_any(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:

@@ -67,6 +67,7 @@ class Beats:
     def rewant(self, names: Sequence[str]) -> None:
         """These streams are wanted now, of whatever kind."""
         self._klines = {name: self._known_klines[name] for name in names if name in self._known_klines}
+        self._told_ms = {kline: at for kline, at in self._told_ms.items() if kline in self._klines.values()}
         self._others = [name for name in names if name in self._known]
         self._told_trade = {name: at for name, at in self._told_trade.items() if name in self._others}
         for interval, zone_ms in self._klines.values():
