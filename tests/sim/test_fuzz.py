@@ -5,6 +5,7 @@ After each example the exchange still answers, its log has no fault, and the boo
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -329,6 +330,36 @@ def test_any_frames_after_the_handshake(target: bytes, sent: list[tuple[int, byt
 @given(st.binary(max_size=300) | st.binary(max_size=100).map(lambda junk: b"GET /ws HTTP/1.1\r\n" + junk + b"\r\n\r\n"))
 def test_any_bytes_instead_of_a_handshake(data: bytes) -> None:
     run(pour, None, data)
+
+
+async def pour_sbe(watched: Watched, target: bytes, key: bytes, data: bytes) -> None:
+    stream = watched.served.raw_sbe()
+    with contextlib.suppress(trio.BrokenResourceError):  # closed at once
+        head, _, rest = (UPGRADE % target).partition(b"\r\n")
+        await stream.send_all(b"%b\r\nX-MBX-APIKEY: %b\r\n%b" % (head, key, rest))
+        with trio.move_on_after(1):
+            await stream.receive_some()
+        await stream.send_all(data)
+        await stream.send_eof()
+        with trio.fail_after(120):
+            while await stream.receive_some():
+                pass
+
+
+@fuzz(40)
+@given(
+    st.sampled_from([b"/ws", b"/stream?streams=ethfdusd@trade/ethfdusd@depth", b"/ws/ethfdusd@bestBidAsk", b"/x"]),
+    st.sampled_from([ED_KEY.encode(), HMAC_KEY.encode(), b"short", b""]),
+    st.lists(frames, max_size=6).map(
+        lambda sent: b"".join(client_frame(code, data[:125] if code >= 8 else data, b"mask") for code, data in sent)
+    )
+    | st.lists(controls, max_size=5).map(
+        lambda texts: b"".join(client_frame(1, text.encode(), b"mask") for text in texts)
+    )
+    | st.binary(max_size=200),
+)
+def test_any_bytes_on_the_sbe_port(target: bytes, key: bytes, data: bytes) -> None:
+    run(pour_sbe, target, key, data)
 
 
 # --- REST ------------------------------------------------------------------------------------------------------------

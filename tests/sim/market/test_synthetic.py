@@ -58,7 +58,10 @@ def test_quotes_and_trades_come_several_times_a_second(seed: int) -> None:
 def test_trades_take_what_was_displayed_before_them() -> None:
     bid = bid_qty = ask = ask_qty = 0
     trade_ids, sides = [], set()
-    for batch in seconds(open_market("synthetic", seed=2), 300):
+    market = open_market("synthetic", seed=2)
+    past = market.history("1m", 2000)
+    assert market.first_trade_id == sum(candle.trades for candle in past) + 1 == past[-1].last_id + 1
+    for batch in seconds(market, 300):
         for event in batch.events:
             if isinstance(event, Top):
                 assert 0 < event.bid < event.ask <= event.bid + 5
@@ -75,7 +78,8 @@ def test_trades_take_what_was_displayed_before_them() -> None:
                 assert event.qty <= bid_qty
             if event.price == ask and not event.buyer_is_maker:
                 assert event.qty <= ask_qty
-    assert trade_ids == list(range(1, len(trade_ids) + 1))
+    first = market.first_trade_id
+    assert trade_ids == list(range(first, first + len(trade_ids)))
     assert sides == {True, False}
 
 

@@ -205,7 +205,6 @@ class Synthetic:
         self.rules = _rules(self.symbol, assets)
         self.first_ns = start_ns or DEFAULT_START_NS
         self.last_ns = self.frames_total = self.skipped = self.frames = 0
-        self.first_trade_id = 1
         lower = self.symbol.lower()
         self._top_stream, self._trade_stream = f"{lower}@bookTicker", f"{lower}@trade"
         self.streams = frozenset({self._top_stream, self._trade_stream})
@@ -215,7 +214,8 @@ class Synthetic:
         self._bid = self.first_price_ticks
         self._ask = self._bid + 1
         self._bid_qty, self._ask_qty = self._size(), self._size()
-        self._update_id, self._trade_id = 1_000_000, 0
+        self._update_id, self._trade_id = 1_000_000, self._numbered(self._minutes)
+        self.first_trade_id = self._trade_id + 1
         behind = random.Random(self.first_price_ticks)  # noqa: S311  # draws of its own: the path is the same without
         sizes = [1 + int(20_000 * math.exp(behind.gauss(1.0, 0.9))) for _ in range(1024)]
         self._ladders = {side: _Ladder(side, behind, sizes) for side in Side}
@@ -319,6 +319,15 @@ class Synthetic:
             self._past_minute(last_open - (count - 1 - at) * _MINUTE_MS, prices[at], prices[at + 1])
             for at in range(count)
         ]
+
+    @staticmethod
+    def _numbered(minutes: list[Candle]) -> int:
+        """Gives the trades of the past their ids, from 1; the last one."""
+        last_id = 0
+        for minute in minutes:
+            minute.first_id, last_id = last_id + 1, last_id + minute.trades
+            minute.last_id = last_id
+        return last_id
 
     def _past_minute(self, open_ms: int, opened: int, close: int) -> Candle:
         rng = self._rng
