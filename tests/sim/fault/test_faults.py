@@ -17,7 +17,7 @@ from trio_websocket import ConnectionClosed
 from tests.sim.served import SYMBOL, UPGRADE, Client, Served, quiet, served, top, trade
 from tetrio.errors import ConfigError
 from tetrio.sim.fault.faults import FaultError
-from tetrio.wire.frames import TEXT, FrameReader, client_frame
+from tetrio.wire.frames import TEXT, FrameError, FrameReader, client_frame
 
 ORDER: dict[str, Any] = {"type": "LIMIT_MAKER", "side": "BUY", "price": "3400.00", "quantity": "0.1000"}
 
@@ -364,8 +364,8 @@ async def test_market_frames_make_no_sense(how: str, exchange: Served, autojump_
         while data := await stream.receive_some():
             try:
                 frames += reader.feed(data)
-            except Exception as error:
-                frames += error.before  # type: ignore[attr-defined]
+            except FrameError as error:
+                frames += error.before
                 assert how == "utf8"
                 break
     plain, *made = frames
