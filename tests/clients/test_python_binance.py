@@ -83,7 +83,9 @@ def test_the_market_is_of_now(told: Told) -> None:
 
 
 def test_sockets(told: Told) -> None:
-    assert told.got("async.socket.kline")["k"]["x"] is False  # the candle of now, not one of before
+    kline = told.got("async.socket.kline")
+    assert near_now(kline["k"]["T"])  # the candle of now, or the one that closes as we come
+    assert kline["k"]["x"] is (kline["E"] > kline["k"]["T"])
     assert told.got("async.socket.multiplex")["stream"].startswith("ethfdusd@")
     assert is_book(told.got("async.socket.depth_10"), 10)
     for name in ("trade", "agg_trade", "ticker", "mini_ticker", "depth"):

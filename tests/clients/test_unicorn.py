@@ -59,7 +59,9 @@ def test_the_market_is_of_now(told: Told) -> None:
 
 
 def test_streams(told: Told) -> None:
-    assert told.got("stream.kline_1m")["k"]["x"] is False  # the candle of now, not one of before
+    kline = told.got("stream.kline_1m")
+    assert near_now(kline["k"]["T"])  # the candle of now, or the one that closes as we come
+    assert kline["k"]["x"] is (kline["E"] > kline["k"]["T"])
     assert is_book(told.got("stream.depth5@100ms"), 5)
     for channel in ("trade", "aggTrade", "ticker", "miniTicker", "depth@100ms"):
         assert near_now(told.got(f"stream.{channel}")["E"])
