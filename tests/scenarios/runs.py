@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tests.paths import SHARED
 
@@ -36,11 +36,14 @@ def tetrio(
     )  # fmt: skip
 
 
-def start(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    """Start a command, with its output on pipes."""
+def start(
+    *arguments: object, environment: dict[str, str] | None = None, told: IO[str] | None = None
+) -> subprocess.Popen[str]:
+    """Start a command, with its output on pipes; what it says on standard error goes to `told`, where given."""
     return subprocess.Popen(
         [sys.executable, "-m", "tetrio", *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=surroundings(environment),
+        stdout=subprocess.PIPE if told is None else subprocess.DEVNULL, stderr=told or subprocess.PIPE,
+        text=True, cwd=ROOT, env=surroundings(environment),
     )  # fmt: skip
 
 
