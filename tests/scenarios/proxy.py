@@ -2,8 +2,8 @@
 
     python -m tests.scenarios.proxy 41001=127.0.0.1:39001 41002=127.0.0.1:39002
 
-Each argument is a port of its own and where what comes there goes. It says `{"ready": true}` and then obeys words, one a
-line of standard input:
+Each argument is a port of its own and where what comes there goes. It says `{"ready": true}` and then obeys words, one
+a line of standard input:
 
     delay S      what goes either way is S seconds late, in order
     cut          every connection ends, each way, after what is under way

@@ -1,7 +1,7 @@
 """Real processes on loopback that are killed, and a network between them that is not kind; the audit is the referee.
 
-    python -m tests.scenarios.survival kills [--count 200] [--seed 1]        SIGKILL to the bot at random moments
-    python -m tests.scenarios.survival network [--minutes 10] [--seed 1]     a proxy that misbehaves, heals, and is killed
+    python -m tests.scenarios.survival kills [--count 200] [--seed 1]       SIGKILL to the bot at random moments
+    python -m tests.scenarios.survival network [--minutes 10] [--seed 1]    a proxy that misbehaves, heals, is killed
 
 Each ends with a SIGTERM to the bot, after which nothing of its may rest, and prints what was seen.
 """
@@ -156,7 +156,8 @@ def stage(seed: int) -> Iterator[Stage]:
     (home / "name").write_text("somebody\n")
     exchange = start(
         "exchange", "--listen", "127.0.0.1:0", "--fund", "ETH=0.4", "--fund", "FDUSD=0", "--limits", "off",
-        "--key", f"somebody={home / 'key.pub.pem'}", "--audit", home / "audit", "--speed", SPEED, "--seed", seed, "--fills", "touch",
+        "--key", f"somebody={home / 'key.pub.pem'}", "--audit", home / "audit", "--speed", SPEED, "--seed", seed,
+        "--fills", "touch",
     )  # fmt: skip
     assert exchange.stdout is not None
     urls = json.loads(exchange.stdout.readline()) | {"symbol": "ETHFDUSD"}
@@ -184,7 +185,7 @@ def _free_ports() -> dict[str, int]:
     return ports
 
 
-# -- what is done to them -----------------------------------------------------------------------------------------------
+# -- what is done to them --------------------------------------------------------------------------------------------
 
 
 @attrs.define
