@@ -26,8 +26,9 @@ help:
 serve: $(VENV)/.stamp-run
 	@$(PY) -m tetrio serve $(ARGS)
 
+# The whole suite on all cores, a module's tests together; what ARGS picks, in one process, so that -s shows what is printed.
 test: $(VENV)/.stamp-dev $(CLIENTS)/.stamp
-	@$(PY) -m pytest -ra $(ARGS)
+	@$(PY) -m pytest -ra $(or $(ARGS),--numprocesses auto --dist loadscope)
 
 check: $(VENV)/.stamp-dev
 	$(PY) -m ruff check .

@@ -41,6 +41,7 @@ def idle_bot() -> Bot:
     return Bot(setup, clock=clock.WallClock(), journal=Journal([], lambda: 0), status=Status(), rng=random.Random(1))
 
 
+@pytest.mark.fault("F103")
 async def test_a_loop_that_was_held_up_is_not_alive_however_fast_the_clock(autojump_clock: MockClock) -> None:
     bot = idle_bot()
     with fast():

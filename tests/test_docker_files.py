@@ -92,6 +92,7 @@ def test_the_last_stage_begins_from_nothing_and_runs_no_shell() -> None:
     assert [each.rest[0] for each in last if each.word == "RUN"] == ["["]
 
 
+@pytest.mark.fault("F102")
 def test_everything_that_is_started_is_in_exec_form(final: dict[str, Instruction]) -> None:
     python = "/opt/tetrio/bin/python"
     assert final["ENTRYPOINT"].array() == [python, "-m", "tetrio"]

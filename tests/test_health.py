@@ -90,6 +90,7 @@ def test_a_bot_that_trades_is_alive_at_every_look(market: Path) -> None:
     assert [look for look in looks.seen if look[1]] == []
 
 
+@pytest.mark.fault("F104", "F110")
 def test_a_strategy_that_takes_nothing_any_more_is_seen_and_the_epoch_is_repeated(market: Path) -> None:
     taking, held = Strategy.run, list[float]()
 

@@ -83,6 +83,7 @@ def test_both_keys_are_read_as_the_configuration_names_them(tmp_path: Path) -> N
     assert "VmPUZE6mv9SD5VNHk4" not in repr(both)
 
 
+@pytest.mark.fault("F126")
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o610])
 def test_an_api_key_that_others_may_touch_is_refused(tmp_path: Path, mode: int) -> None:
     with pytest.raises(UnsafeError, match="chmod 600"):

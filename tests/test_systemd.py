@@ -148,6 +148,7 @@ def test_until_the_first_sync_is_complete_more_time_is_asked_for_and_nothing_els
     assert lines == ["READY=1"]
 
 
+@pytest.mark.fault("F104")
 def test_the_watchdog_is_fed_only_while_alive() -> None:
     lines, before = told(ready(), 0, Told())
     assert lines == ["READY=1", "WATCHDOG=1"]
@@ -368,6 +369,7 @@ def test_the_units_in_ops_are_the_ones_that_are_installed() -> None:
     assert (ROOT / "ops" / systemd.ALERT).read_text() == systemd.alert_unit()
 
 
+@pytest.mark.fault("F105")
 def test_what_only_the_operator_can_mend_is_not_restarted() -> None:
     def codes(cls: type[TetrioError]) -> Iterator[int]:
         yield cls.exit_code
@@ -379,6 +381,7 @@ def test_what_only_the_operator_can_mend_is_not_restarted() -> None:
     assert never | {1, 3, 5, 7} >= set(codes(TetrioError))
 
 
+@pytest.mark.fault("F105")
 def test_an_exchange_that_cannot_be_reached_never_uses_up_the_starts() -> None:
     known = settings(systemd.unit())
     assert Timeout.exit_code not in map(int, known["RestartPreventExitStatus"].split())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tetrio.core.limits import DAY, SECOND, DailyOrders, OrderBudget, Refusals
 
 MS = 1_000_000
@@ -34,12 +36,14 @@ def test_the_exchanges_count_replaces_ours() -> None:
     assert spent.free_at(now) <= now
 
 
+@pytest.mark.fault("F39")
 def test_a_refusal_for_too_many_orders_closes_the_shortest_window() -> None:
     spent = budget()
     spent.exceeded(12 * SECOND)
     assert spent.free_at(12 * SECOND) == 20 * SECOND
 
 
+@pytest.mark.fault("F59")
 def test_post_only_rejections_back_off_from_50_to_800_ms() -> None:
     refusals, waits = Refusals(), []
     for _ in range(7):
@@ -50,6 +54,7 @@ def test_post_only_rejections_back_off_from_50_to_800_ms() -> None:
     assert refusals.not_before_ns == 0
 
 
+@pytest.mark.fault("F58", "F62")
 def test_three_identical_refusals_leave_one_probe_a_minute() -> None:
     refusals = Refusals()
     assert not refusals.refused(-2010, "no money", 0)

@@ -162,6 +162,7 @@ class TestRequoting:
             live, Place(Side.SELL, "h", 3, 260_010, 10_000), only_if_new=False
         )
 
+    @pytest.mark.fault("F57")
     def test_beside_a_reserve_an_unseen_fill_must_not_be_sold_twice(self) -> None:
         quote = Quote(260_020, 260_030)
         assert decide(live=order(), quote=quote, reserved=True) == Replace(
@@ -219,6 +220,7 @@ class TestRemnants:
         assert not remnant(order(filled_lots=9_000), RULES)
         assert not remnant(order(qty_lots=10), RULES), "untouched"
 
+    @pytest.mark.fault("F74")
     def test_rest_for_a_while_and_then_go_as_dust(self) -> None:
         left = order(filled_lots=9_990, remnant_since_ns=90 * SECOND)
         assert decide(live=left, want=None) == Wait("a remnant too small to re-quote rests", 150 * SECOND)

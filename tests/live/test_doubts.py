@@ -19,6 +19,7 @@ from tetrio.status import Status
 OTHERS = "tt-a1b2c3-zzzzz-1t-1"
 
 
+@pytest.mark.fault("F45")
 def test_an_order_taken_for_absent_that_rests_after_all_is_ours_again() -> None:
     sleeve = make()
     sent(sleeve)

@@ -89,6 +89,7 @@ def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     ]
 
 
+@pytest.mark.fault("F16", "F21", "F22")
 @pytest.mark.parametrize("open_it", [account, market])
 @pytest.mark.parametrize("peer", BAD_PEERS)
 async def test_a_bad_handshake_is_bounded_and_said(
@@ -98,6 +99,7 @@ async def test_a_bad_handshake_is_bounded_and_said(
     assert words in str(await fails(open_it, handler, nursery))
 
 
+@pytest.mark.fault("F17")
 @pytest.mark.parametrize("open_it", [account, market])
 async def test_a_refusal_for_too_many_requests_keeps_its_time(
     open_it: Opener, net: SimNet, autojump_clock: Clock, nursery: trio.Nursery
@@ -160,6 +162,7 @@ async def test_a_request_without_an_answer_is_given_up(
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.fault("F10")
 async def test_a_close_while_an_answer_is_due_ends_the_link(
     net: SimNet, autojump_clock: Clock, nursery: trio.Nursery
 ) -> None:
@@ -171,6 +174,7 @@ async def test_a_close_while_an_answer_is_due_ends_the_link(
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.fault("F30")
 async def test_a_revoked_session_ends_the_link(net: SimNet, autojump_clock: Clock, nursery: trio.Nursery) -> None:
     async def revoke(ws: trio_websocket.WebSocketConnection) -> None:
         await ws.get_message()
@@ -181,6 +185,7 @@ async def test_a_revoked_session_ends_the_link(net: SimNet, autojump_clock: Cloc
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.fault("F23", "F24")
 async def test_a_cancelled_send_kills_the_link(net: SimNet, autojump_clock: Clock, nursery: trio.Nursery) -> None:
     async def stop_reading(ws: trio_websocket.WebSocketConnection) -> None:
         await trio.sleep_forever()
@@ -199,6 +204,7 @@ async def test_a_cancelled_send_kills_the_link(net: SimNet, autojump_clock: Cloc
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.fault("F115")
 async def test_replies_find_their_requests_in_any_order(
     net: SimNet, autojump_clock: Clock, nursery: trio.Nursery
 ) -> None:

@@ -71,6 +71,7 @@ async def test_gives_up_when_the_exchange_is_never_reached(autojump_clock: trio.
     assert len(life.began) > 3
 
 
+@pytest.mark.fault("F17", "F37")
 async def test_an_exchange_asking_for_time_is_given_it(autojump_clock: trio.testing.MockClock) -> None:
     life = Epochs(LinkLost("too many requests", retry_after_s=60), None)
     await life.run()

@@ -111,6 +111,7 @@ def test_a_symbol_that_a_recording_lacks_is_refused() -> None:
         refused(tetrio(*command, "--market", CAPTURES[0]), 4, "no frames of BTCUSDT", "it holds ETHUSDT")
 
 
+@pytest.mark.fault("F93")
 def test_a_symbol_that_the_exchange_lacks_is_refused(exchange: Exchange, folder: Path) -> None:
     run = tetrio(*aimed(exchange.urls, folder, symbol__name="NOSUCH"))
     refused(run, 4, "no symbol 'NOSUCH'", "[symbol] name")
@@ -120,6 +121,7 @@ def test_a_symbol_that_the_exchange_lacks_is_refused(exchange: Exchange, folder:
 # --- keys ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("F32", "F126")
 def test_key_files_that_cannot_be_used_are_told_apart(exchange: Exchange, folder: Path, tmp_path: Path) -> None:
     private, public = (folder / "key.pem").read_text(), (folder / "key.pub.pem").read_text()
     encrypted = private.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY")
@@ -138,6 +140,7 @@ def test_key_files_that_cannot_be_used_are_told_apart(exchange: Exchange, folder
     assert exchange.heard() == set()
 
 
+@pytest.mark.fault("F29")
 def test_a_key_that_the_exchange_does_not_know_is_refused_and_not_tried_again(
     exchange: Exchange, folder: Path, tmp_path: Path
 ) -> None:

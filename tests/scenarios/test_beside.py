@@ -125,6 +125,7 @@ WEATHERS: dict[str, Weather] = {
 }
 
 
+@pytest.mark.fault("F119")
 @pytest.mark.parametrize("weather", WEATHERS)
 def test_the_orders_are_the_same_whatever_telegram_does(weather: str, alone: Run, market: Path) -> None:
     seen: list[FakeBotApi] = []

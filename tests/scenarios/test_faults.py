@@ -33,6 +33,7 @@ class Cuts(Fault):
             self.count += line is not None
 
 
+@pytest.mark.fault("F9", "F50")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_lines_cut_at_any_moment_leave_nothing_behind(seed: int, market: Path) -> None:
     fault = Cuts(seed)
@@ -65,6 +66,7 @@ def test_jumpstart_places_no_order_beside_one_whose_outcome_is_not_known(market:
     assert (run.clean, run.verdict.left_open, run.verdict.most_live) == (True, [], 1)
 
 
+@pytest.mark.fault("F100", "F23")
 def test_a_stop_as_the_link_dies_with_an_order_under_way_leaves_nothing_behind(market: Path) -> None:
     fault = CutAfter("order.place", 1, stop=True)
     run = played(fault, market)
@@ -95,6 +97,7 @@ class Swallow(Fault):
         return [(0, frame)]
 
 
+@pytest.mark.fault("F43")
 @pytest.mark.parametrize("method", ["order.place", "order.cancelReplace"])
 def test_a_lost_reply_is_asked_for_before_anything_else_is_sent(method: str, market: Path) -> None:
     fault = Swallow(method, 2)
@@ -165,6 +168,7 @@ class Repeats(Fault):
         return [(self.rng.choice([0, self.rng.random() * 2]), frame) for _ in range(copies)]
 
 
+@pytest.mark.fault("F46", "F47", "F48", "F49", "F79")
 def test_events_late_twice_and_out_of_order_change_no_invariant(market: Path) -> None:
     fault = Repeats(3)
     run = played(fault, market)
@@ -173,6 +177,7 @@ def test_events_late_twice_and_out_of_order_change_no_invariant(market: Path) ->
     assert (run.clean, run.verdict.left_open, run.verdict.most_live) == (True, [], 1)
 
 
+@pytest.mark.fault("F100", "F69")
 @pytest.mark.parametrize("stop_s", [0.5, 12, 19, 23, 27])
 def test_a_stop_at_any_moment_ends_in_order_within_5_s(stop_s: float, market: Path) -> None:
     class Stop(Fault):

@@ -56,6 +56,7 @@ def lost(text: str) -> list[str]:
     return [f"{each['sink']}: {each['why']}" for each in facts(text) if each.get("state") == "lost" and "sink" in each]
 
 
+@pytest.mark.fault("F107")
 def test_a_journal_on_a_full_disk(market: Path, healthy: bytes, tmp_path: Path) -> None:
     done = subprocess.run(
         command(market, tmp_path / "audit", "max", "--journal", "/dev/full"),
@@ -66,6 +67,7 @@ def test_a_journal_on_a_full_disk(market: Path, healthy: bytes, tmp_path: Path) 
     assert lost(done.stderr) == ["/dev/full: No space left on device"], "once"
 
 
+@pytest.mark.fault("F107")
 def test_a_disk_that_fills_up_on_the_way(market: Path, healthy: bytes, tmp_path: Path) -> None:
     """The journal stands a little under the largest size that a file may have."""
     journal = tmp_path / "journal"

@@ -73,6 +73,7 @@ def test_exit_rests_at_once_as_the_operators_and_is_filled(market: Path) -> None
     assert "nothing rests" in says.answers[0].text
 
 
+@pytest.mark.fault("F73")
 def test_flatten_takes_within_its_bound_until_nothing_is_left(market: Path) -> None:
     says = Says((ready, "flatten"))
     run = played(says, market, takes=True)
@@ -114,6 +115,7 @@ def test_disarm_cancels_the_exit_and_goes_on_without(market: Path) -> None:
     assert "is cancelled" in says.answers[1].text
 
 
+@pytest.mark.fault("F130")
 def test_halt_sends_nothing_but_cancels_until_resume(market: Path) -> None:
     says = Says((ready, "exit"), (resting, "halt"), (10, "exit"), (0, "resume"))
     run = played(says, market)
@@ -136,6 +138,7 @@ def test_pause_arms_nothing_new_and_lets_the_resting_exit_go_on(market: Path) ->
     assert run.clean
 
 
+@pytest.mark.fault("F130")
 def test_a_halt_survives_a_restart_and_so_does_a_pause(market: Path, tmp_path: Path) -> None:
     for word in ("halt", "pause"):
         state = tmp_path / word
@@ -246,6 +249,7 @@ class Gap(Says):
         self.lines["account"].cut()  # type: ignore[attr-defined]  # a tampered one's
 
 
+@pytest.mark.fault("F50")
 def test_the_first_fills_of_an_account_are_all_told_although_they_fell_between_two_links(market: Path) -> None:
     run = played(Gap((ready, "exit")), market)
     filled = [line for line in lines(run) if line["ev"] == "fill"]

@@ -85,6 +85,7 @@ def traded(lines: list[dict[str, Any]]) -> bool:
     return sum(line["ev"] == "fill" for line in lines) >= 5 and resting(lines)
 
 
+@pytest.mark.fault("F69")
 @pytest.mark.parametrize("on_stop", ["cancel", "leave"])
 def test_a_stop_leaves_what_on_stop_says(venue: Callable[..., Venue], on_stop: str) -> None:
     exchange = venue()
@@ -118,6 +119,7 @@ def test_the_exchange_going_leaves_no_order_and_the_bot_waits_for_it(venue: Call
     assert any(line["kind"] == "epoch" and line["state"] == "ended" for line in facts(told))
 
 
+@pytest.mark.fault("F68")
 def test_an_exit_left_by_one_process_is_taken_over_by_the_next(venue: Callable[..., Venue]) -> None:
     exchange = venue()
     first = exchange.trade("--set", "exit.on_stop=leave")
@@ -136,6 +138,7 @@ def test_an_exit_left_by_one_process_is_taken_over_by_the_next(venue: Callable[.
     assert verdict.left_open == []
 
 
+@pytest.mark.fault("F83")
 def test_a_second_instance_stops_both_from_doubling(venue: Callable[..., Venue]) -> None:
     exchange = venue()
     homes = [exchange.keys / name for name in ("one host", "another host")]
@@ -150,6 +153,7 @@ def test_a_second_instance_stops_both_from_doubling(venue: Callable[..., Venue])
     assert any("second tetrio" in text for text in told)
 
 
+@pytest.mark.fault("F83")
 def test_two_of_one_host_do_not_trade_the_same_account_and_symbol(venue: Callable[..., Venue]) -> None:
     exchange = venue()
     first = exchange.trade()
@@ -179,6 +183,7 @@ def test_a_bot_whose_latch_is_gone_is_paused_until_resume(venue: Callable[..., V
     assert any("the latch file is gone" in fact.get("why", "") for fact in facts(told))
 
 
+@pytest.mark.fault("F127")
 @pytest.mark.parametrize(("right", "what"), [("withdraw", "withdraw"), ("universal-transfer", "universal transfers")])
 def test_a_key_that_may_do_more_than_trade_is_refused_before_anything_is_sent(
     venue: Callable[..., Venue], right: str, what: str

@@ -167,6 +167,7 @@ async def test_a_button_from_another_chat_or_made_up_does_nothing(autojump_clock
         assert obeyed(rig) == []
 
 
+@pytest.mark.fault("F123")
 async def test_unless_chat_and_user_are_listed_nothing_is_answered_and_it_is_counted(autojump_clock: Clock) -> None:
     async with running([CHAT, GROUP], [USER]) as rig:
         for chat, user in ((CHAT, STRANGER), (STRANGER, STRANGER), (STRANGER, USER), (GROUP, STRANGER), (0, 0)):
@@ -179,6 +180,7 @@ async def test_unless_chat_and_user_are_listed_nothing_is_answered_and_it_is_cou
         assert [each["counts"] for each in rig.told(state="ignored")] == [{"not allowed": 20}]
 
 
+@pytest.mark.fault("F123")
 @pytest.mark.parametrize("chats, users", [((CHAT,), ()), ((), (USER,)), ((), ())])
 async def test_an_empty_list_means_nobody(
     chats: tuple[int, ...], users: tuple[int, ...], autojump_clock: Clock
@@ -225,6 +227,7 @@ async def test_edited_messages_and_channels_posts_are_ignored(kind: str, autojum
         assert obeyed(rig) == []
 
 
+@pytest.mark.fault("F124")
 async def test_old_commands_and_those_from_the_future_are_ignored(autojump_clock: Clock) -> None:
     async with running() as rig:
         rig.api.say(CHAT, USER, "/halt", age_s=75)
@@ -237,6 +240,7 @@ async def test_old_commands_and_those_from_the_future_are_ignored(autojump_clock
         assert obeyed(rig) == ["halt"]
 
 
+@pytest.mark.fault("F124")
 async def test_what_waited_before_the_start_is_skipped_and_counted(autojump_clock: Clock) -> None:
     async with running() as rig:
         with rig.api.answering(error(409, "Conflict: terminated by other getUpdates request"), "getUpdates"):
@@ -304,6 +308,7 @@ async def test_an_endless_stream_of_updates_is_taken_at_a_bounded_pace(autojump_
         assert len(rig.api.called("getUpdates")) <= 30 / 0.2 + 60
 
 
+@pytest.mark.fault("F122")
 async def test_a_conflict_is_told_once_as_a_second_instance_and_tried_again_slowly(autojump_clock: Clock) -> None:
     async with running() as rig:
         with rig.api.answering(error(409, "Conflict: terminated by other getUpdates request"), "getUpdates"):

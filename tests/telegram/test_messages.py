@@ -105,6 +105,7 @@ async def test_the_pace_of_a_chat_and_of_a_group_is_kept(autojump_clock: Clock) 
             assert min(later - earlier for earlier, later in itertools.pairwise(at)) >= least_s
 
 
+@pytest.mark.fault("F120")
 async def test_retry_after_is_obeyed(autojump_clock: Clock) -> None:
     async with running() as rig:
         with rig.api.flooding(47, "sendMessage"):
@@ -262,6 +263,7 @@ async def test_truncated_answers_and_hang_ups_are_survived(autojump_clock: Clock
         await rig.api.wait_for("breaker", within_s=100)
 
 
+@pytest.mark.fault("F119")
 async def test_a_hanging_telegram_is_given_up_in_time_and_tried_again(autojump_clock: Clock) -> None:
     async with running() as rig:
         with rig.api.hanging():
@@ -337,6 +339,7 @@ async def test_part_waits_for_what_is_unsent_and_says_what_stays_so(autojump_clo
         assert rig.told(state="unsent") == [{"state": "unsent", "messages": 2, "critical": 1}]
 
 
+@pytest.mark.fault("F121")
 async def test_texts_are_plain_and_cut_to_what_telegram_takes(autojump_clock: Clock) -> None:
     async with running() as rig:
         rig.journal.write("refused", what="breaker", code=-1, why="_*`[<b>&" + "𝛼" * 5000)

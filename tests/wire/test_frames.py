@@ -203,6 +203,7 @@ def test_any_buffer_is_taken_and_not_kept(kind: type) -> None:
     assert reader.feed(kind(whole[3:])) == [(TEXT, b"abc")]
 
 
+@pytest.mark.fault("F116")
 @pytest.mark.parametrize(
     ("data", "code", "why"),
     [
@@ -234,6 +235,7 @@ def test_a_broken_protocol_is_refused_with_its_reason(data: bytes, code: int, wh
     assert reader.feed(text_frame(b"after")) == []
 
 
+@pytest.mark.fault("F114")
 def test_a_message_beyond_the_bound_is_refused_at_its_header() -> None:
     with pytest.raises(FrameError, match="more than 1000 bytes") as caught:
         FrameReader(max_message=1000).feed(frame(TEXT, b"x" * 1001)[:4])

@@ -243,6 +243,7 @@ def test_a_frame_that_cannot_be_read_is_a_wire_error(text: str | bytes) -> None:
         decode_frame(text)
 
 
+@pytest.mark.fault("F111", "F112")
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_mutated_frames_are_read_or_refused_and_never_crash(data: st.DataObject) -> None:
@@ -266,6 +267,7 @@ def test_a_pushed_event_is_told_from_a_reply() -> None:
     )
 
 
+@pytest.mark.fault("F113")
 def test_unknown_members_of_a_frame_are_ignored() -> None:
     assert decode_frame('{"id":"a","status":200,"result":{},"future":[{}]}') == Reply(
         id="a", status=200, result=msgspec.Raw(b"{}")
@@ -279,12 +281,14 @@ def test_a_success_raises_nothing() -> None:
     raise_for(reply_of("ping.response"))
 
 
+@pytest.mark.fault("F44")
 @pytest.mark.parametrize("name", ["disconnected", "timeout-unknown", "unexpected-response", "server-busy"])
 def test_an_unknown_outcome_is_never_taken_for_a_no(name: str) -> None:
     with pytest.raises(OrderUnknown, match="does not say what became of it"):
         raise_for(reply_of(f"error.{name}"))
 
 
+@pytest.mark.fault("F44", "F40")
 def test_any_5xx_is_unknown_whatever_its_code() -> None:
     for status in (500, 502, 503, 504):
         with pytest.raises(OrderUnknown):
@@ -468,6 +472,7 @@ def test_commissions_of_all_kinds_add_up() -> None:
 CANCEL_REPLACE = "order.cancelReplace."
 
 
+@pytest.mark.fault("F54", "F55", "F56")
 @pytest.mark.parametrize(
     ("name", "cancel_ok", "new_ok", "canceled", "cancel_code", "placed", "new_code"),
     [

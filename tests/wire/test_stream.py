@@ -159,6 +159,7 @@ def test_unknown_members_and_kinds_do_no_harm() -> None:
 # --- sanity ---
 
 
+@pytest.mark.fault("F85")
 @pytest.mark.parametrize(
     ("bid", "ask", "ticks"),
     [
@@ -245,6 +246,7 @@ def test_a_payload_that_cannot_be_read_is_a_wire_error(payload: bytes) -> None:
     assert len(bad) == 1
 
 
+@pytest.mark.fault("F111", "F112")
 @settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_mutated_payloads_are_read_or_refused_and_never_crash(data: st.DataObject) -> None:
