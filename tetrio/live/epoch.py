@@ -1,0 +1,218 @@
+"""One epoch: its links, and the tasks that work over them.
+
+    epoch      REST client, order/account link (outer: they outlive the workers)
+    └ workers  account, strategy, feed, executor, clock (inner: cancelled first)
+
+The nesting is the stop: the workers are cancelled, the goodbye is said over the living link, then the link is closed.
+Start-up and recovery are one path: each epoch synchronises anew, and nothing is sent before it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from tetrio.core.orders import account_tag
+from tetrio.core.params import StrategyParams
+from tetrio.errors import LinkError, LinkLost, UnsafeError
+from tetrio.live.account import Account
+from tetrio.live.executor import Executor
+from tetrio.live.feed import BATCHES, Feed
+from tetrio.live.goodbye import Goodbye
+from tetrio.live.kept import Kept
+from tetrio.live.link import Link, open_link
+from tetrio.live.rest import Rest, open_rest
+from tetrio.live.rights import Objections, objections
+from tetrio.live.sleeve import Sleeve
+from tetrio.live.strategy import Inbound, Intent, Strategy
+from tetrio.status import Vitals
+from tetrio.wire.sign import Signer
+
+CLOCK_EVERY_S = 600.0
+
+
+class Epoch:
+    """One life of the links. `linked` while a goodbye may go over the link."""
+
+    def __init__(self, kept: Kept, goodbye: Goodbye, on_ready: Callable[[], None]) -> None:
+        self._kept, self._goodbye, self._on_ready = kept, goodbye, on_ready
+        self.setup, self.status, self.journal, self.commander = kept.setup, kept.status, kept.journal, kept.commander
+        self.linked = False
+        self.renewed = trio.Event()
+        """The key was changed: the next epoch logs on by the new one."""
+        self._observed = trio.Event()
+        self._logged_on = False
+
+    async def run(self) -> None:
+        """Until the stop, goodbye included; or until an error, in a group, ends it."""
+        kept = self._kept
+        self.status.epoch += 1
+        self.status.phase, self.status.detail = "connecting", "asking for the clock and the symbol's rules"
+        self.journal.write("epoch", number=self.status.epoch, state="begun")
+        kept.intents.value = Intent()
+        self.status.vitals = Vitals(lag_s=self.status.vitals.lag_s)
+        async with open_rest(self.setup.rest, kept.clock.now_ns) as rest:
+            await self._measure_clock(rest)
+            rules, limits = await rest.symbol(self.setup.symbol)
+            async with open_link(self.setup.ws_api, kept.exchange_ms, heard=self._heard) as link:
+                self.linked = True
+                self._tell_link("up")
+                sleeve = kept.sleeve_for(rules, limits)
+                try:
+                    async with trio.open_nursery() as workers:
+                        workers.start_soon(self._work, rest, link, sleeve)
+                        workers.start_soon(self._end_when_renewed)
+                        await kept.stop.wait()
+                        self.status.phase, self.status.detail = "stopping", "saying goodbye"
+                        workers.cancel_scope.cancel()
+                finally:
+                    if kept.stop.is_set():
+                        await self._goodbye.say(link)
+                    self.linked = self._logged_on = False
+                    self.status.vitals.session_at = None
+
+    def _heard(self) -> None:
+        if self._logged_on:
+            self.status.vitals.session_at = trio.current_time()
+
+    async def _end_when_renewed(self) -> None:
+        await self.renewed.wait()
+        raise LinkLost("the key was changed: a new session begins")
+
+    def _tell_link(self, state: str) -> None:
+        self.status.links["account"] = state
+        self.journal.write("link", name="account", state=state)
+
+    async def _work(self, rest: Rest, link: Link, sleeve: Sleeve) -> None:
+        """Synchronise, then run the tasks that trade; until cancelled.
+
+        The market line comes up meanwhile: what it brings waits in its channel for the strategy.
+        """
+        setup, rules, kept = self.setup, sleeve.rules, self._kept
+        account = kept.account_over(link)
+        self.status.phase, self.status.detail = "syncing", "logging on, learning balances and orders"
+        out, inbound = trio.open_memory_channel[Inbound](BATCHES)
+        feed = Feed(
+            setup.stream, rest, rules, setup.strategy,
+            out=out.clone(), clock=kept.clock, status=self.status, journal=self.journal,
+        )  # fmt: skip
+        async with trio.open_nursery() as workers:
+            workers.start_soon(feed.run)
+            checked = trio.Event()
+            workers.start_soon(self._check_rights, rest, checked)
+            params = await self._synchronise(account, sleeve, checked)
+            strategy = self._strategy(sleeve, params)
+            self.status.detail = "waits for the first best bid and ask; none comes until one of them changes"
+            workers.start_soon(account.run, out, kept.intents.ring)
+            workers.start_soon(strategy.run, inbound)
+            workers.start_soon(self._carry_words, out.clone())
+            workers.start_soon(self._execute_when_ready, kept.executor_over(link), checked)
+            workers.start_soon(self._mind_clock, rest)
+
+    def _strategy(self, sleeve: Sleeve, params: StrategyParams) -> Strategy:
+        """The kernel of this process, with what the exchange has just told."""
+        strategy = Strategy(
+            sleeve.rules, params, self._kept.memory, self._kept.intents,
+            journal=self.journal, status=self.status, on_first=self._on_first, decided=self.commander.note,
+            show_every_s=self.setup.show_every_s,
+        )  # fmt: skip
+        strategy.obey(self.commander.standing())
+        strategy.hold(sleeve.holdings())
+        strategy.adopt(sleeve.unfinished())
+        return strategy
+
+    async def _synchronise(self, account: Account, sleeve: Sleeve, checked: trio.Event) -> StrategyParams:
+        """Learn the account; the strategy's parameters with the fee resolved."""
+        kept = self._kept
+        sleeve.synced = False
+        await account.log_on(self.setup.signer, self.setup.api_key)
+        self._logged_on = True
+        self._heard()
+        self.journal.write("link", name="account", state="logged on")
+        # the tag is the account's, not the key's: a new key, or a second one, still knows the orders of the old
+        kept.account_number = await account.number()
+        owner = str(kept.account_number or self.setup.api_key)
+        sleeve.tag = kept.names.tag = account_tag(owner, self.setup.symbol)
+        if not kept.latch.found:
+            await self.commander.restore(self.setup.where, owner, self.setup.symbol, account.traded_before)
+        await account.subscribe()
+        jumps = self.setup.jumpstart and not self.commander.halted  # its orders are mutations
+        if jumps:
+            await checked.wait()
+        await (account.jumpstart() if jumps else account.snapshot())
+        params = self.setup.strategy
+        if params.fee is None:
+            params = attrs.evolve(params, fee=await account.maker_fee())
+        sleeve.synced = True
+        sleeve.owes_from(kept.exchange_ms())
+        account.tell_balances()
+        source = "jumpstart" if self.setup.jumpstart else "account.status, openOrders.status, myTrades"
+        self.journal.write(
+            "rebuilt", what="balances, own orders", source=source, fee=params.fee,
+            orders=[order.client_order_id for order in sleeve.unfinished()],
+        )  # fmt: skip
+        return params
+
+    async def _check_rights(self, rest: Rest, checked: trio.Event) -> None:
+        """Refuse a key that may do more than trade; one look for each key is enough."""
+        if self.setup.check_rights and self._kept.rights_of != self.setup.api_key:
+            await look_at_rights(self._kept, rest, self.setup.api_key, self.setup.signer)
+        checked.set()
+
+    async def _execute_when_ready(self, executor: Executor, checked: trio.Event) -> None:
+        """No mutation before the first complete sync, the look at the key, and the epoch's first observation."""
+        await checked.wait()
+        await self._observed.wait()
+        await executor.run()
+
+    async def _carry_words(self, out: trio.MemorySendChannel[Inbound]) -> None:
+        """Hand the operator's words to the strategy, once it knows where it stands."""
+        async with out:
+            await self._observed.wait()
+            self.commander.resume_leaving(self.status.regime)
+            while True:
+                if self._kept.word is None:
+                    self._kept.word = await self.commander.commands.receive()
+                await out.send(self._kept.word)  # cancelled here, it is said in the next epoch
+                self._kept.word = None
+
+    def _on_first(self) -> None:
+        self._observed.set()
+        self.status.phase, self.status.detail = "ready", ""
+        self._on_ready()
+        self.journal.write("ready", epoch=self.status.epoch)
+
+    # -- the clock ------------------------------------------------------------------------------------------------
+    async def _measure_clock(self, rest: Rest) -> None:
+        offset, error = await rest.clock_offset_ms()
+        most = self.setup.risk.max_clock_offset_ms
+        if abs(offset) > most + error:
+            raise UnsafeError(
+                f"this machine's clock is {abs(offset) / 1000:.1f} s {'behind' if offset > 0 else 'ahead of'} the "
+                f"exchange's; set it right (timedatectl set-ntp true), or raise [risk] max_clock_offset_ms (now {most})"
+            )
+        self._kept.offset_ms = offset
+
+    async def _mind_clock(self, rest: Rest) -> None:
+        while True:
+            await trio.sleep(CLOCK_EVERY_S)
+            try:
+                await self._measure_clock(rest)
+            except LinkLost as error:  # the offset of ten minutes ago is still good; orders do not go this way
+                self.journal.write("link", name="rest", state="lost", why=str(error))
+
+
+async def look_at_rights(kept: Kept, rest: Rest, api_key: str, signer: Signer) -> None:
+    """UnsafeError for a key that may withdraw or transfer; where nobody can tell, it is said, and asked again."""
+    try:
+        found = objections(await rest.rights(api_key, signer))
+    except (LinkError, UnsafeError) as error:
+        found = Objections(warnings=(f"what the key may do is not known: {error}",))
+    else:
+        kept.rights_of = api_key
+    for warning in found.warnings:
+        kept.journal.write("warning", what="key", why=warning)
+    if found.refusal is not None:
+        raise UnsafeError(found.refusal)

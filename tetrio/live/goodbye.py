@@ -1,0 +1,119 @@
+"""The goodbye: what is unknown is resolved, what rests is cancelled or left, and the exchange confirms it.
+
+It is said over the living link where there is one, and over a fresh one where the link is what died, or where a stop
+came between two epochs. It is bounded, reckoned from the stop, however many tries it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from tetrio.core.orders import OrderState, OwnOrder
+from tetrio.errors import LinkError, OrderRejected, OrderUnknown, UnsafeError, WireError
+from tetrio.live.kept import Kept
+from tetrio.live.link import Link, open_link
+from tetrio.live.sleeve import Sleeve
+from tetrio.live.watchdog import first_of
+from tetrio.net.clock import machine_s
+from tetrio.wire.request import CanceledOrder, OrderStatus, is_unknown_order, result_of
+
+GOODBYE_S = 4.5  # of the 5 s that a stop may take
+UNKNOWN_S = 14.5  # of 15 s, while an unknown outcome is being resolved
+REPLY_S = 1.5  # a reply later than this is given up, to leave time for another link
+AGAIN_S = 0.2  # between two tries
+UNMENDED = (LinkError, WireError, OrderRejected, OrderUnknown, UnsafeError)
+
+
+class Goodbye:
+    """One process's goodbye; `said` once nothing of ours is left behind against `on_stop`."""
+
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
+        self._journal = kept.journal
+        self.said = False
+        self._stopped_at: float | None = None
+        self._was_unknown = False
+
+    def until(self) -> float:
+        """When a stop must be over, on trio's clock: reckoned from the first time that this is asked."""
+        if self._stopped_at is None:
+            self._stopped_at = trio.current_time()
+        if self._kept.sleeve is not None:
+            unfinished = self._kept.sleeve.unfinished()
+            self._was_unknown |= any(o.state in (OrderState.UNKNOWN, OrderState.SENT) for o in unfinished)
+        return self._stopped_at + machine_s(UNKNOWN_S if self._was_unknown else GOODBYE_S)
+
+    async def say(self, link: Link) -> None:
+        """Over a link that is logged on; bounded, also against a cancellation. What goes wrong is told."""
+        sleeve = self._kept.sleeve
+        if sleeve is None or not link.alive:
+            return
+        with trio.CancelScope(deadline=self.until(), shield=True) as scope:
+            try:
+                await self._part(link, sleeve)
+            except UNMENDED as error:
+                self._journal.write("stop", state="goodbye failed", why=str(error))
+        if scope.cancelled_caught:
+            self._journal.write("stop", state="goodbye timed out")
+
+    async def say_afresh(self) -> None:
+        """Over fresh links, while there is time.
+
+        What was under way when the link died may be known to have ended by now, or may rest: the exchange is asked.
+        """
+        sleeve = self._kept.sleeve
+        if sleeve is None or not sleeve.unfinished():
+            self.said = True  # never traded, or the exchange has told the end of every order
+            self._journal.write("stop", state="nothing rests", on_stop=self._kept.setup.exit.on_stop)
+            return
+        while not self.said and trio.current_time() < self.until():
+            with trio.CancelScope(deadline=self.until()):
+                try:
+                    async with self._fresh_link() as link:
+                        await self.say(link)
+                except* UNMENDED as group:
+                    self._journal.write("stop", state="goodbye failed", why=str(first_of(group)))
+                if not self.said:
+                    await trio.sleep(AGAIN_S)
+        if not self.said:
+            left = [order.client_order_id for order in sleeve.unfinished()]
+            self._journal.write("stop", state="not confirmed", left=left)
+
+    @asynccontextmanager
+    async def _fresh_link(self) -> AsyncIterator[Link]:
+        setup = self._kept.setup
+        async with open_link(setup.ws_api, self._kept.exchange_ms) as link:
+            await self._kept.account_over(link).log_on(setup.signer, setup.api_key)
+            yield link
+
+    async def _part(self, link: Link, sleeve: Sleeve) -> None:
+        executor, setup = self._kept.executor_over(link), self._kept.setup
+        for order in sleeve.unfinished():
+            if order.state in (OrderState.UNKNOWN, OrderState.SENT):
+                sleeve.lose(order)
+                await executor.resolve(order, within_s=REPLY_S)
+        if setup.exit.on_stop == "cancel" or self._kept.commander.halted:  # a halt has promised it
+            for order in sleeve.unfinished():
+                await self._take_away(link, sleeve, order)
+        reply = await link.request("openOrders.status", {"symbol": setup.symbol}, within_s=REPLY_S)
+        resting = result_of(reply, list[OrderStatus])
+        left = [own.client_order_id for own in sleeve.take_open_orders(resting) if not own.state.final]
+        self.said = not left or setup.exit.on_stop == "leave"
+        self._journal.write("stop", state="confirmed", left=left, on_stop=setup.exit.on_stop)
+
+    async def _take_away(self, link: Link, sleeve: Sleeve, order: OwnOrder) -> None:
+        params = {"symbol": self._kept.setup.symbol, "origClientOrderId": order.client_order_id}
+        try:
+            reply = await link.request("order.cancel", params, within_s=REPLY_S)
+            sleeve.take_cancel(order, result_of(reply, CanceledOrder))
+        except OrderRejected as error:
+            if not is_unknown_order(error):
+                raise
+            sleeve.lose(order)  # filled or gone meanwhile
+            await self._kept.executor_over(link).resolve(order, within_s=REPLY_S)
+        except (LinkError, OrderUnknown):
+            sleeve.lose(order)  # cancelled or not: the next try asks
+            raise

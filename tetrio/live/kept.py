@@ -1,0 +1,92 @@
+"""What outlives an epoch: the sleeve with its own orders, the kernel's memory, names, budgets and the operator's words.
+
+An epoch learns everything else anew from the exchange. Nothing here is stored but the latch.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from tetrio.core.kernel import Command
+from tetrio.core.limits import DailyOrders, OrderBudget, Refusals
+from tetrio.core.money import SymbolRules
+from tetrio.core.orders import Names, account_tag
+from tetrio.journal import Journal
+from tetrio.live.account import Account
+from tetrio.live.commander import Commander
+from tetrio.live.executor import Executor
+from tetrio.live.latch import Latch
+from tetrio.live.link import Link
+from tetrio.live.mailbox import Mailbox
+from tetrio.live.setup import Setup
+from tetrio.live.sleeve import Sleeve
+from tetrio.live.strategy import Intent, Memory
+from tetrio.live.telling import Teller
+from tetrio.net import entropy
+from tetrio.net.clock import Clock
+from tetrio.status import Status
+from tetrio.wire.rules import RateLimit
+
+
+class Kept:
+    """One process's holdings, orders and words, whatever becomes of its links."""
+
+    def __init__(self, setup: Setup, *, clock: Clock, journal: Journal, status: Status) -> None:
+        self.setup, self.clock, self.journal, self.status = setup, clock, journal, status
+        self.stop = trio.Event()
+        self.memory = Memory()
+        self.names = Names(account_tag(setup.api_key, setup.symbol), entropy.token(5))
+        self.budget, self.refusals = OrderBudget(), Refusals()
+        self.daily = DailyOrders(setup.risk.max_orders_per_day)
+        self.intents: Mailbox[Intent] = Mailbox(Intent())
+        self.latch = Latch(setup.state)
+        self.commander = Commander(
+            status=status, journal=journal, latch=self.latch, params=setup.exit, stop=self.stop, wake=self.intents.ring
+        )
+        self.sleeve: Sleeve | None = None
+        self.account_number = 0
+        """The account's own number, the same for all its keys; 0 until it is known."""
+        self.rights_of = ""
+        """The key whose rights have been looked at."""
+        self.offset_ms = 0.0
+        """The exchange's clock less ours."""
+        self.word: Command | None = None
+        """A word of the operator's that no epoch has handed to the strategy yet."""
+        self._teller = Teller(journal, status)
+
+    def exchange_ms(self) -> int:
+        """The exchange's clock, as measured."""
+        return int(self.clock.now_ns() / 1e6 + self.offset_ms)
+
+    def sleeve_for(self, rules: SymbolRules, limits: list[RateLimit]) -> Sleeve:
+        """The sleeve of this process, rules and limits as the exchange has just told them."""
+        for limit in limits:
+            if limit.rate_limit_type == "ORDERS":
+                self.budget.limit(limit.interval, limit.interval_num, limit.limit)
+        if self.sleeve is None:
+            self.sleeve = self._teller.sleeve = Sleeve(
+                rules, self.names.tag, self.names.nonce,
+                reserve_base=self.setup.reserve_base, reserve_quote=self.setup.reserve_quote,
+                told=self._teller.order, filled=self._teller.fill,
+            )  # fmt: skip
+            self.sleeve.reckon_time_by(self.clock.now_ns)
+        self.sleeve.rules = rules
+        self.status.symbol, self.journal.symbol = rules.name, rules.name
+        self.status.base_asset, self.status.quote_asset = rules.base_asset, rules.quote_asset
+        return self.sleeve
+
+    def account_over(self, link: Link) -> Account:
+        """The account, spoken to over `link`; there has been an epoch."""
+        assert self.sleeve is not None, "an epoch has been"
+        return Account(link, self.sleeve, self.names, journal=self.journal, status=self.status, now_ms=self.exchange_ms)
+
+    def executor_over(self, link: Link) -> Executor:
+        """What sends orders over `link`; there has been an epoch."""
+        assert self.sleeve is not None, "an epoch has been"
+        return Executor(
+            link, self.sleeve, self.names, self.intents,
+            params=self.setup.exit, max_notional=self.setup.max_notional,
+            budget=self.budget, daily=self.daily, refusals=self.refusals,
+            journal=self.journal, status=self.status, now_ns=self.clock.now_ns,
+            halted=lambda: self.commander.halted,
+        )  # fmt: skip
