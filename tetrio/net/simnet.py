@@ -22,10 +22,10 @@ import trio
 import trio.testing
 
 WINDOW = 1 << 20  # bytes in flight one way; above the largest burst of one market millisecond
-_Address = tuple[Any, ...]
+Address = tuple[Any, ...]
 
 
-class _Pipe:
+class Pipe:
     """One direction of a connection."""
 
     def __init__(self) -> None:
@@ -37,12 +37,23 @@ class _Pipe:
         self.writers = trio.lowlevel.ParkingLot()
 
     def end(self) -> None:
+        """Nothing more is sent."""
         self.ended = True
         self._wake()
 
+    def lose(self) -> None:
+        """What is under way never arrives."""
+        self.chunks.clear()
+
     def break_off(self) -> None:
+        """Both ends fail, the reader once it has read what is here."""
         self.reset = True
         self._wake()
+
+    @property
+    def readable(self) -> bool:
+        """Whether a read would return at once."""
+        return bool(self.chunks or self.ended or self.reset)
 
     def _wake(self) -> None:
         self.readers.unpark_all()
@@ -57,21 +68,27 @@ class _Pipe:
         self.readers.unpark_all()
         return True
 
-    async def send(self, data: bytes) -> int:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        while self.size >= WINDOW and not (self.reset or self.ended):
-            await self.writers.park()
+    def check_whole(self) -> None:
+        """Raise where nothing can be sent any more."""
         if self.reset:
             raise ConnectionResetError(errno.ECONNRESET, "connection reset by peer")
         if self.ended:
             raise BrokenPipeError(errno.EPIPE, "broken pipe")
+
+    async def send(self, data: bytes) -> int:
+        """Take what there is room for, once there is some; how much that was."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while self.size >= WINDOW and not (self.reset or self.ended):
+            await self.writers.park()
+        self.check_whole()
         sent = data[: WINDOW - self.size]
         self.chunks.append(sent)
         self.size += len(sent)
         self.readers.unpark_all()
         return len(sent)
 
-    async def receive(self, most: int, sock: _Socket) -> bytes:
+    async def receive(self, most: int, sock: Socket) -> bytes:
+        """What has come, once something has; b"" at the end."""
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
             sock.check_open()
@@ -92,7 +109,7 @@ class _Pipe:
         return chunk
 
 
-class _Socket(trio.socket.SocketType):
+class Socket(trio.socket.SocketType):
     """As much of a trio socket as trio's streams and listeners use."""
 
     type = stdlib_socket.SOCK_STREAM
@@ -102,24 +119,24 @@ class _Socket(trio.socket.SocketType):
 
     def __init__(self, net: SimNet) -> None:
         super().__init__()
-        self._net = net
+        self.net = net
         self._number = next(net.numbers)
-        self._closed = False
-        self._address: _Address = ("127.0.0.1", 0)
-        self._peer: _Address = ("127.0.0.1", 0)
-        self._inward: _Pipe | None = None
-        self._outward: _Pipe | None = None
-        self._accepting: trio.MemoryReceiveChannel[_Socket] | None = None
+        self.closed = False
+        self.address: Address = ("127.0.0.1", 0)
+        self.peer: Address = ("127.0.0.1", 0)
+        self.inward: Pipe | None = None
+        self.outward: Pipe | None = None
+        self.accepting: trio.MemoryReceiveChannel[Socket] | None = None
 
     def check_open(self) -> None:
         """Raise as a closed trio socket does."""
-        if self._closed:
+        if self.closed:
             raise trio.ClosedResourceError("this socket was closed")
 
     # -- what every socket has ----------------------------------------------------------------------------------
     def fileno(self) -> int:
         """-1 once closed, else a number of no meaning outside."""
-        return -1 if self._closed else self._number
+        return -1 if self.closed else self._number
 
     def setsockopt(self, *args: Any) -> None:
         """Accepted, without effect: there is no kernel to tell."""
@@ -127,95 +144,96 @@ class _Socket(trio.socket.SocketType):
     def getsockopt(self, level: int, option: int, buflen: int | None = None) -> Any:
         """Whether it listens; everything else is 0."""
         if (level, option) == (stdlib_socket.SOL_SOCKET, stdlib_socket.SO_ACCEPTCONN):
-            return int(self._accepting is not None)
+            return int(self.accepting is not None)
         return 0
 
-    def getsockname(self) -> _Address:
+    def getsockname(self) -> Address:
         """Our address."""
-        return self._address
+        return self.address
 
-    def getpeername(self) -> _Address:
+    def getpeername(self) -> Address:
         """The other end's address."""
-        return self._peer
+        return self.peer
 
     def shutdown(self, how: int) -> None:
         """Say that nothing more will be sent."""
         self.did_shutdown_SHUT_WR = True
-        if self._outward is not None:
-            self._outward.end()
+        if self.outward is not None:
+            self.outward.end()
 
     def close(self) -> None:
         """Close; both ends notice."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
-        self._net.forget(self)
-        for pipe in (self._outward, self._inward):
+        self.closed = True
+        self.net.forget(self)
+        for pipe in (self.outward, self.inward):
             if pipe is not None:
                 pipe.end()
 
     def is_readable(self) -> bool:
         """Whether a read would return at once (httpcore asks before it reuses a connection)."""
-        pipe = self._inward
-        return pipe is not None and bool(pipe.chunks or pipe.ended or pipe.reset)
+        return self.inward is not None and self.inward.readable
 
     async def wait_writable(self) -> None:
         """At once: a send waits by itself."""
         await trio.lowlevel.checkpoint()
 
     # -- listening ------------------------------------------------------------------------------------------------
-    async def bind(self, address: _Address) -> None:
+    async def bind(self, address: Address) -> None:
         """Take a port; 0 takes a free one."""
         await trio.lowlevel.checkpoint()
-        self._address = self._net.bind(self, address)
+        self.address = self.net.bind(self, address)
 
     def listen(self, backlog: int = 128) -> None:
         """Let connections come."""
-        self._accepting = self._net.listen(self, max(1, min(backlog, 4096)))
+        self.accepting = self.net.listen(self, max(1, min(backlog, 4096)))
 
-    async def accept(self) -> tuple[_Socket, _Address]:
+    async def accept(self) -> tuple[Socket, Address]:
         """The next connection."""
-        assert self._accepting is not None, "accept comes after listen"
+        assert self.accepting is not None, "accept comes after listen"
         try:
-            other = await self._accepting.receive()
+            other = await self.accepting.receive()
         except trio.EndOfChannel:
             raise trio.ClosedResourceError("this listener was closed") from None
         return other, other.getpeername()
 
     # -- connected ------------------------------------------------------------------------------------------------
-    async def connect(self, address: _Address) -> None:
+    async def connect(self, address: Address) -> None:
         """Meet a listener; ConnectionRefusedError where there is none."""
         await trio.lowlevel.checkpoint()
-        self._address = ("127.0.0.1", next(self._net.ports))
-        self._peer = address
-        other = _Socket(self._net)
-        self._outward, self._inward = other._inward, other._outward = _Pipe(), _Pipe()
-        other._address, other._peer = address, self._address
-        self._net.knock(address, other)
+        self.meet(address, Socket(self.net), Pipe(), Pipe(), ("127.0.0.1", next(self.net.ports)))
+
+    def meet(self, address: Address, other: Socket, there: Pipe, back: Pipe, own: Address) -> None:
+        """Become one end of a connection whose other end `other` a listener at `address` is given."""
+        self.address, self.peer = own, address
+        other.address, other.peer = address, own
+        self.outward, self.inward = other.inward, other.outward = there, back
+        self.net.knock(address, other)
 
     async def send(self, data: Any, flags: int = 0) -> int:
         """Hand bytes over; waits while the window is full."""
         self.check_open()
-        assert self._outward is not None, "send comes after connect"
-        return await self._outward.send(bytes(data))
+        assert self.outward is not None, "send comes after connect"
+        return await self.outward.send(bytes(data))
 
     def send_now(self, data: bytes) -> bool:
         """Hand bytes over whole if that needs no waiting; whether it was done."""
-        return not self._closed and self._outward is not None and self._outward.send_now(data)
+        return not self.closed and self.outward is not None and self.outward.send_now(data)
 
     async def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """The next bytes; b"" when the peer has ended."""
         self.check_open()
-        assert self._inward is not None, "recv comes after connect"
-        return await self._inward.receive(bufsize, self)
+        assert self.inward is not None, "recv comes after connect"
+        return await self.inward.receive(bufsize, self)
 
     def reset(self) -> None:
         """Cut the connection as a RST does: both ends fail at their next use, the peer once it has read what was here
         before, as on Linux.
         """
-        if self._inward is not None:
-            self._inward.chunks.clear()
-        for pipe in (self._outward, self._inward):
+        if self.inward is not None:
+            self.inward.lose()
+        for pipe in (self.outward, self.inward):
             if pipe is not None:
                 pipe.break_off()
 
@@ -226,40 +244,44 @@ class SimNet(trio.abc.SocketFactory):
     def __init__(self) -> None:
         self.numbers: Iterator[int] = itertools.count(1000)
         self.ports: Iterator[int] = itertools.count(40000)
-        self._bound: dict[int, _Socket] = {}
-        self._doors: dict[int, trio.MemorySendChannel[_Socket]] = {}
+        self._bound: dict[tuple[str, int], Socket] = {}
+        self._doors: dict[tuple[str, int], trio.MemorySendChannel[Socket]] = {}
 
-    def socket(self, family: int = 2, type: int = 1, proto: int = 0) -> _Socket:  # noqa: A002 - trio's names
+    def socket(self, family: int = 2, type: int = 1, proto: int = 0) -> Socket:  # noqa: A002 - trio's names
         """A new TCP socket."""
-        return _Socket(self)
+        return Socket(self)
 
-    def bind(self, sock: _Socket, address: _Address) -> _Address:
+    def bind(self, sock: Socket, address: Address) -> Address:
         """Give `sock` its port; OSError(EADDRINUSE) when another has it."""
         port = int(address[1]) or next(self.ports)
-        if port in self._bound:
+        place = (self.address_of(sock, address), port)
+        if place in self._bound:
             raise OSError(errno.EADDRINUSE, f"address already in use: port {port}")
-        self._bound[port] = sock
-        return ("127.0.0.1", port)
+        self._bound[place] = sock
+        return place
 
-    def listen(self, sock: _Socket, backlog: int) -> trio.MemoryReceiveChannel[_Socket]:
+    def address_of(self, sock: Socket, address: Address) -> str:
+        """Which address a listener takes when it asks for `address`: there is one host here."""
+        return "127.0.0.1"
+
+    def listen(self, sock: Socket, backlog: int) -> trio.MemoryReceiveChannel[Socket]:
         """Open the door of `sock`'s port; more than `backlog` waiting connections are refused."""
-        send, receive = trio.open_memory_channel[_Socket](backlog)
-        self._doors[sock.getsockname()[1]] = send
+        send, receive = trio.open_memory_channel[Socket](backlog)
+        self._doors[sock.address] = send
         return receive
 
-    def knock(self, address: _Address, other: _Socket) -> None:
+    def knock(self, address: Address, other: Socket) -> None:
         """Bring a connection to a listener; ConnectionRefusedError when none is there or its backlog is full."""
         try:
-            self._doors[int(address[1])].send_nowait(other)
+            self._doors[address[0], int(address[1])].send_nowait(other)
         except (KeyError, trio.WouldBlock, trio.BrokenResourceError):
             raise ConnectionRefusedError(errno.ECONNREFUSED, "connection refused") from None
 
-    def forget(self, sock: _Socket) -> None:
+    def forget(self, sock: Socket) -> None:
         """A socket was closed: its port is free again."""
-        port = sock.getsockname()[1]
-        if self._bound.get(port) is sock:
-            del self._bound[port]
-            door = self._doors.pop(port, None)
+        if self._bound.get(sock.address) is sock:
+            del self._bound[sock.address]
+            door = self._doors.pop(sock.address, None)
             if door is not None:
                 door.close()
 
