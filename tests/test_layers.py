@@ -30,6 +30,7 @@ ORDER = (
     ("doctor",),
     ("beside",),
     ("app", "host"),
+    ("chaos",),
     ("cli",),
     ("__main__",),
 )

@@ -21,7 +21,7 @@ from tetrio.health import Bounds, judge
 from tetrio.journal import Journal
 from tetrio.live.bot import Bot
 from tetrio.log import one_line, redact
-from tetrio.net.clock import WallClock, machine_s
+from tetrio.net.clock import Clock, WallClock, machine_s
 from tetrio.status import Status
 from tetrio.systemd import Notifier, serve_systemd
 
@@ -52,8 +52,10 @@ class Surroundings:
 class Beside:
     """The tasks beside one bot."""
 
-    def __init__(self, config: Config, around: Surroundings, bot: Bot) -> None:
+    def __init__(self, config: Config, around: Surroundings, bot: Bot, now: Clock | None = None) -> None:
+        """`now` tells the date by which commands are old; None: the machine's clock does."""
         self._config, self._around, self._bot = config, around, bot
+        self._now = now or WallClock()
         self._messenger: Messenger | None = None
         self._status: Status = bot.status
         self._journal: Journal = bot.journal
@@ -135,7 +137,7 @@ class Beside:
         params = self._config.telegram
         self._messenger = messenger = Messenger(
             params, read_token(Path(params.token_file)),
-            status=self._status, journal=self._journal, obeys=self._bot.commander, now_ns=WallClock().now_ns,
+            status=self._status, journal=self._journal, obeys=self._bot.commander, now_ns=self._now.now_ns,
         )  # fmt: skip
         for fact in tuple(self._journal.recent):  # the start was written before there was anybody to hear of it
             messenger.listen(fact)

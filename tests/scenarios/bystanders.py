@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import trio
 
 from tests.scenarios.daybook import CYCLE_S, Day, each_cycle, quiet
-from tests.telegram.fake_api import FakeBotApi, Written, error
+from tetrio.chaos.bot_api import FakeBotApi, Written, error
 from tetrio.control import VERSION
 
 OWNER, SECOND = 11, 12  # chats; the operator speaks in the first

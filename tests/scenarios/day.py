@@ -48,10 +48,10 @@ from tests.scenarios.census import take_census
 from tests.scenarios.daybook import Day, each_cycle, quiet
 from tests.scenarios.runs import KLINES, raw_lines
 from tests.scenarios.sandbox import Fault, Frame, Tampered, tampering
-from tests.telegram.fake_api import TOKEN, serving
 from tetrio import config
 from tetrio.app import KLINES_BEAT_S, Options, _Run
 from tetrio.beside import Surroundings
+from tetrio.chaos.bot_api import TOKEN, serving
 from tetrio.config import Config
 from tetrio.net import simnet, virtual
 from tetrio.net.clock import NS

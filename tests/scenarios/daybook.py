@@ -11,7 +11,7 @@ import trio
 
 from tests.scenarios.census import Census
 from tests.scenarios.sandbox import Frame
-from tests.telegram.fake_api import Written
+from tetrio.chaos.bot_api import Written
 from tetrio.journal import Fact
 from tetrio.telegram.outbox import Rank
 from tetrio.telegram.story import Story

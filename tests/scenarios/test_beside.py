@@ -14,7 +14,7 @@ import trio
 import trio._core._run as trio_run
 
 from tests.scenarios.sandbox import Beside, Fault, Run, cut_market, played
-from tests.telegram.fake_api import TOKEN, FakeBotApi, error, serving
+from tetrio.chaos.bot_api import TOKEN, FakeBotApi, error, serving
 from tetrio.faces import TelegramParams
 from tetrio.live.bot import Bot
 from tetrio.log import Secret

@@ -198,7 +198,7 @@ def test_without_the_confirmation_nothing_is_sent(place: Place) -> None:
 
 
 async def test_the_telegram_path(tmp_path: Path) -> None:
-    from tests.telegram.fake_api import TOKEN, serving
+    from tetrio.chaos.bot_api import TOKEN, serving
 
     paste, notify = OURS[10:12]
     (tmp_path / "config").symlink_to(ROOT / "config")

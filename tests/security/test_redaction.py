@@ -22,7 +22,7 @@ import trio_websocket
 from tests.scenarios.runs import tetrio
 from tests.scenarios.test_secrets import API_KEY, TOKEN, Place, Started, closed_port
 from tests.security.processes import Running, bot
-from tests.telegram.fake_api import FakeBotApi, serving
+from tetrio.chaos.bot_api import FakeBotApi, serving
 from tetrio.cli.operate import READS
 
 QUOTED = "a telegram token is 8123456789:CanaryOfTheTelegramToken"

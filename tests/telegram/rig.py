@@ -11,7 +11,7 @@ import attrs
 import trio
 import trio.testing
 
-from tests.telegram.fake_api import TOKEN, FakeBotApi, serving
+from tetrio.chaos.bot_api import TOKEN, FakeBotApi, serving
 from tetrio.core.params import ExitParams
 from tetrio.faces import TelegramParams
 from tetrio.journal import Fact, Journal

@@ -6,8 +6,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.telegram.fake_api import NAME, Reply, Written, error
 from tests.telegram.rig import CHAT, COLLEAGUE, GROUP, OTHER, STRANGER, USER, Rig, running, trading
+from tetrio.chaos.bot_api import NAME, Reply, Written, error
 from tetrio.operator import WORDS
 from tetrio.telegram.desk import HELP, span_s
 

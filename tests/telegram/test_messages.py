@@ -8,8 +8,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.telegram.fake_api import Reply, error
 from tests.telegram.rig import CHAT, GROUP, OTHER, Rig, running
+from tetrio.chaos.bot_api import Reply, error
 from tetrio.log import Secret
 from tetrio.telegram.messenger import send_once
 

@@ -12,8 +12,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.telegram.fake_api import TOKEN, Reply, error
 from tests.telegram.rig import CHAT, USER, running
+from tetrio.chaos.bot_api import TOKEN, Reply, error
 from tetrio.errors import ConfigError
 from tetrio.faces import TelegramParams
 from tetrio.journal import plain

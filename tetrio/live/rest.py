@@ -19,6 +19,7 @@ from tetrio.errors import ConfigError, LinkLost, OrderRejected, OrderUnknown, Un
 from tetrio.live.rights import Rights
 from tetrio.net.clock import machine_s
 from tetrio.net.dial import reason
+from tetrio.net.trust import given_context
 from tetrio.wire.request import ErrorBody, Reply, ServerTime, klines_of, raise_for, result_of, signed_query
 from tetrio.wire.rules import RateLimit, rate_limits, symbol_rules
 from tetrio.wire.sign import Signer
@@ -143,6 +144,11 @@ async def open_rest(url: str, now_ns: Callable[[], int]) -> AsyncIterator[Rest]:
     """A client for the REST service at `url`; WireError and LinkLost are its failures."""
     limits = httpx.Limits(max_connections=2, max_keepalive_connections=1)
     async with httpx.AsyncClient(
-        base_url=url, timeout=machine_s(ANSWER_S), limits=limits, follow_redirects=False, trust_env=False
+        base_url=url,
+        timeout=machine_s(ANSWER_S),
+        limits=limits,
+        follow_redirects=False,
+        trust_env=False,
+        verify=given_context() or True,
     ) as client:
         yield Rest(client, now_ns)

@@ -13,6 +13,7 @@ import trio
 
 from tetrio.errors import ConfigError, LinkLost
 from tetrio.net.clock import machine_s
+from tetrio.net.trust import client_context
 
 PORTS = {"ws": 80, "wss": 443, "http": 80, "https": 443}
 
@@ -71,7 +72,7 @@ async def dial(address: Address, within_s: float) -> trio.abc.Stream:
 
 
 async def _secure(stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
-    secured = trio.SSLStream(stream, ssl.create_default_context(), server_hostname=host, https_compatible=True)
+    secured = trio.SSLStream(stream, client_context(), server_hostname=host, https_compatible=True)
     try:
         await secured.do_handshake()  # now: later, in a reader, a bad certificate would look like a silent peer
     except BaseException as error:

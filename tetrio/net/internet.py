@@ -10,8 +10,8 @@
         internet.weather(exchange).latency_s = 0.01, 0.08
         bot.die()                                  # as by SIGKILL, at this instant
 
-Bytes take time between hosts, in order, and arrive whole or in segments. What goes wrong is said per host (`Weather`: how
-connections to it come about) or per connection (`Connection`: reset, ended, or silent in one direction or both). A
+Bytes take time between hosts, in order, and arrive whole or in segments. What goes wrong is said per host (`Weather`:
+how connections to it come about) or per connection (`Connection`: reset, ended, or silent in one direction or both). A
 host that has died sends nothing and learns nothing; its processes may still run, and cannot tell anybody.
 
 It builds on `simnet`, which stays as it is for runs that need one host and no weather.
@@ -271,7 +271,9 @@ class Internet(SimNet, trio.abc.HostnameResolver):
         self._numbers = itertools.count(2)
         self._connections: dict[Connection, None] = {}
         self.dns = ""
-        """"" it works, "fail" it says so, "nxdomain" it knows no name, "hang" it never answers, "slow" in some seconds."""
+        """What the resolver does: "" it works, "fail" it says so, "nxdomain" it knows no name, "hang" it never answers,
+        "slow" it does in some seconds.
+        """
 
     def host(self, name: str) -> Host:
         """A new host."""

@@ -36,7 +36,8 @@ HISTORY_KLINES = 1440
 _FIRST_PRICE = 340_000
 """Ticks: 3,400.00 quote units, about."""
 _MINUTE_MS = 60_000
-_EVENTS_PER_S = 6.0
+EVENTS_PER_S = 6.0
+"""How often something happens, on average."""
 
 
 class _Path:
@@ -197,10 +198,15 @@ class Synthetic:
     kind = "synthetic"
 
     def __init__(
-        self, rng: random.Random, symbol: str | None, assets: tuple[str, str] | None, start_ns: int = 0
+        self,
+        rng: random.Random,
+        symbol: str | None,
+        assets: tuple[str, str] | None,
+        start_ns: int = 0,
+        events_per_s: float = EVENTS_PER_S,
     ) -> None:
         """MarketError when the assets cannot be told from the symbol."""
-        self._rng = rng
+        self._rng, self._events_per_s = rng, events_per_s
         self.symbol = symbol or DEFAULT_SYMBOL
         self.rules = _rules(self.symbol, assets)
         self.first_ns = start_ns or DEFAULT_START_NS
@@ -235,7 +241,7 @@ class Synthetic:
         rng, now_ms = self._rng, self.first_ns // 1_000_000
         yield self._batch(now_ms, self._book(now_ms))
         while True:
-            waited_ms = max(1, round(rng.expovariate(_EVENTS_PER_S) * 1000))
+            waited_ms = max(1, round(rng.expovariate(self._events_per_s) * 1000))
             now_ms += waited_ms
             middle = self.first_price_ticks * math.exp(self._path.step(waited_ms / 1000))
             spread = rng.choices((1, 2, 3, 5), cum_weights=(70, 88, 96, 100))[0]

@@ -20,7 +20,7 @@ from tetrio.sim.market.capture import Capture
 from tetrio.sim.market.csvfile import KlineFile, is_klines
 from tetrio.sim.market.events import Batch
 from tetrio.sim.market.lines import first_line
-from tetrio.sim.market.synthetic import Synthetic
+from tetrio.sim.market.synthetic import EVENTS_PER_S, Synthetic
 
 SYNTHETIC = "synthetic"
 
@@ -88,6 +88,7 @@ def open_market(
     seed: int = 1,
     assets: tuple[str, str] | None = None,
     start_ns: int = 0,
+    events_per_s: float = EVENTS_PER_S,
 ) -> Market:
     """A market to play.
 
@@ -96,12 +97,13 @@ def open_market(
     seed       of a synthetic market
     assets     (base, quote) where they cannot be told from the symbol
     start_ns   when a synthetic market begins, ns since 1970; 0 is the start of 2026
+    events_per_s   how often something happens on a synthetic market, on average
     MarketError as interfaces.md says: no such file, no such symbol in it, malformed line (with its number), empty,
     cut off.
     """
     name = symbol.upper() if symbol else None
     if str(source) == SYNTHETIC:
-        return Synthetic(random.Random(seed), name, assets, start_ns)  # noqa: S311  # a market, not a secret
+        return Synthetic(random.Random(seed), name, assets, start_ns, events_per_s)  # noqa: S311  # a market, not a secret
     path = Path(source)
     head = first_line(path)
     if not head and not path.stat().st_size:

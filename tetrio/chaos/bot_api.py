@@ -17,7 +17,7 @@ import attrs
 import h11
 import trio
 
-TOKEN = "123456789:CANARY-aaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+TOKEN = "123456789:CANARY-aaaaaaaaaaaaaaaaaaaaaaaaaaaaa"  # noqa: S105 - of nobody's bot
 NAME = "tetrio_test_bot"
 Body = dict[str, Any]
 
@@ -225,10 +225,11 @@ class FakeBotApi:
             task_status.started()
             task_status = trio.TASK_STATUS_IGNORED
             with self._listening:
-                await trio.serve_listeners(self._serve, listeners)
+                await trio.serve_listeners(self.serve, listeners)
             self._ended.set()
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """One connection, until it is answered."""
         peer = h11.Connection(h11.SERVER)
         try:
             target, body = await _request(peer, stream)
@@ -238,7 +239,7 @@ class FakeBotApi:
         finally:
             await trio.aclose_forcefully(stream)
 
-    async def _answer(self, peer: h11.Connection, stream: trio.SocketStream, target: str, body: bytes) -> None:
+    async def _answer(self, peer: h11.Connection, stream: trio.abc.Stream, target: str, body: bytes) -> None:
         _, token, method = target.split("/", 2)
         fields = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         call = Call(method, fields, trio.current_time())
@@ -332,7 +333,7 @@ async def serving(date_s: Callable[[], float], token: str = TOKEN) -> AsyncItera
         nursery.cancel_scope.cancel()
 
 
-async def _request(peer: h11.Connection, stream: trio.SocketStream) -> tuple[bytes, bytes]:
+async def _request(peer: h11.Connection, stream: trio.abc.Stream) -> tuple[bytes, bytes]:
     target, body = b"", b""
     while True:
         event = peer.next_event()
