@@ -18,7 +18,7 @@ from tests.scenarios.runs import ROOT
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 CLIENTS_LOCK = "requirements-clients.lock"  # other people's clients, in an environment of their own
 DIRECT = {
-    "anyio", "attrs", "cattrs", "h11", "httpx", "hypercorn", "msgspec", "prometheus-client", "pynacl",
+    "anyio", "attrs", "cattrs", "cryptography", "h11", "httpx", "hypercorn", "msgspec", "prometheus-client", "pynacl",
     "python-telegram-bot", "rich", "starlette", "structlog", "trio", "trio-websocket", "wsproto",
 }  # fmt: skip
 """What is needed directly. One more is a decision: somebody else's code beside the keys."""

@@ -94,6 +94,10 @@ class _Below:
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
+        self.family = sock.family
+
+    def getsockname(self) -> Any:
+        return self._sock.getsockname()
 
     def getpeername(self) -> Any:
         return self._sock.getpeername()

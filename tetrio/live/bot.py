@@ -52,6 +52,10 @@ class Bot:
         """The exchange's clock, as measured."""
         return self._kept.exchange_ms()
 
+    def release(self) -> None:
+        """Let go of what the system takes from a process that has died: the lock of this account and symbol."""
+        self._kept.latch.close()
+
     async def run(self) -> bool:
         """Trade until `stop`; whether nothing of ours is left behind against `on_stop`."""
         try:

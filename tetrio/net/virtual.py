@@ -11,7 +11,7 @@ import itertools
 import math
 import os
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -67,7 +67,7 @@ def _seeded(seed: int) -> Iterator[None]:
         trio_websocket.WebSocketConnection.CONNECTION_ID = numbers
 
 
-def run(main: Callable[[], Awaitable[T]], seed: int) -> T:
+def run(main: Callable[[], Awaitable[T]], seed: int, instruments: Sequence[trio.abc.Instrument] = ()) -> T:
     """`trio.run(main)` in virtual time from `seed`; what `main` returns."""
     with _seeded(seed):
-        return trio.run(main, clock=JumpingClock())
+        return trio.run(main, clock=JumpingClock(), instruments=instruments)

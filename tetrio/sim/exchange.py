@@ -22,7 +22,7 @@ import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import TextIO
+from typing import Protocol, TextIO
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
@@ -61,6 +61,16 @@ from tetrio.wire.user import encode_event
 __all__ = ["Clocks", "Exchange", "ExchangeConfig", "HmacSecret", "KeyRights", "Urls"]
 
 FAREWELL_S = 0.25  # from the end of trading to the end of all connections
+
+
+class Tap(Protocol):
+    """Listens on the wire, on the exchange's side; `connection` is its number in the record."""
+
+    def request(self, connection: int, message: str | bytes) -> None:
+        """A whole message has come."""
+
+    def reply(self, connection: int, frame: bytes) -> None:
+        """A whole frame that answers a request is handed to the connection."""
 
 
 @attrs.frozen(kw_only=True)
@@ -118,6 +128,8 @@ class ExchangeConfig:
     """What may wait for a slow WebSocket client before it is cut."""
     on_market_end: Callable[[int], None] | None = None
     """Called with the number of frames when a recorded market has been played out."""
+    tap: Tap | None = None
+    """Who listens to the requests of the WebSocket API and to what is answered."""
     on_exit: Callable[[], None] | None = None
     """Ends the process, where the exchange has one of its own: for the fault `exit`."""
     admin: AdminDoor | None = None
@@ -320,8 +332,20 @@ class Exchange:
         return functools.partial(self._serve_line, "sbe", sbe_subscriptions(subscriptions.names), False)
 
     async def _serve_api(self, options: LineOptions, ws: WebSocketConnection, transport: Transport) -> None:
-        client = Connection(ws, transport, outbox_bytes=self._config.outbox_bytes)
-        gate = RequestGate(self.mishaps, self.venue, client.push)
+        client, tap = Connection(ws, transport, outbox_bytes=self._config.outbox_bytes), self._config.tap
+        number = 0
+
+        def push(frame: bytes, due_s: float) -> None:
+            if tap is not None:
+                tap.reply(number, frame)
+            client.push(frame, due_s)
+
+        def handle(message: str | bytes, late_s: float) -> None:
+            if tap is not None:
+                tap.request(number, message)
+            gate.handle(message, line, late_s)
+
+        gate = RequestGate(self.mishaps, self.venue, push)
         with self._recorded(
             client, transport, "ws_api", lambda now_ms: encode_event(None, ServerShutdown(now_ms))
         ) as number:
@@ -335,9 +359,7 @@ class Exchange:
                 options=options,
             )
             try:
-                await self._run(
-                    client, transport, lambda message, late_s: gate.handle(message, line, late_s), self._lag("order")
-                )
+                await self._run(client, transport, handle, self._lag("order"))
             finally:
                 line.close()
 

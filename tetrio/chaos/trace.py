@@ -1,0 +1,59 @@
+"""What happened, in order, as one number: every step of the scheduler, every fact of the exchange, every fact of the bot.
+
+The same seed gives the same SHA-256, in any process. Nothing goes in that one process has and another has not: no
+counters, no addresses, no bytes that OpenSSL has drawn.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+from collections.abc import Callable
+
+import trio
+
+KEPT = 40
+ZENO = 20_000
+"""Steps at one instant: more are a livelock."""
+
+
+class Livelock(Exception):  # noqa: N818 - it is what it is
+    """Time has stopped: tasks only hand the turn to each other."""
+
+
+class Trace(trio.abc.Instrument):
+    """Listens to the scheduler and to who tells it something."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.recent: collections.deque[str] = collections.deque(maxlen=KEPT)
+        """The latest that was told, for people."""
+        self.on_step: Callable[[int], None] | None = None
+        """Called before each step with its number, from 1."""
+        self._hash = hashlib.sha256()
+        self._now = -1.0
+        self._at_once = 0
+        self.stuck: str | None = None
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """A task is about to run."""
+        self.steps += 1
+        now = trio.current_time()
+        if now != self._now:
+            self._now, self._at_once = now, 0
+            self._hash.update(repr(now).encode())
+        self._at_once += 1
+        if self._at_once == ZENO:
+            self.stuck = task.name
+        self._hash.update(task.name.encode())
+        if self.on_step is not None:
+            self.on_step(self.steps)
+
+    def tell(self, what: str) -> None:
+        """Something worth reading has happened."""
+        self._hash.update(what.encode())
+        self.recent.append(f"{max(self._now, 0.0):.6f} {what}")
+
+    def sha256(self) -> str:
+        """Of everything so far."""
+        return self._hash.hexdigest()

@@ -1,0 +1,285 @@
+"""A small world: an exchange and Telegram's Bot API behind TLS, and a machine on which the bot lives, dies, and lives again.
+
+    World
+    ├ exchange      three names, REST, WebSocket API and streams, each a front of its own
+    ├ telegram      one name
+    └ Life          one process of the bot: what `tetrio serve` assembles, on a host of its own
+
+What is run is what is shipped: the bot, its messenger, the exchange. What is simulated is what lies between and below:
+network, names, power, the date. Nothing here judges; what happens is told to a `Witness`.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+import trio
+
+from tetrio import config
+from tetrio.app import opening_funds
+from tetrio.beside import Beside, Surroundings
+from tetrio.chaos.authority import Authority, Front
+from tetrio.chaos.bot_api import TOKEN, FakeBotApi
+from tetrio.config import Config
+from tetrio.errors import TetrioError, leaves
+from tetrio.journal import Fact, Journal
+from tetrio.live.bot import Bot
+from tetrio.live.setup import Setup
+from tetrio.net.clock import NS
+from tetrio.net.internet import Host, Internet
+from tetrio.net.trust import trusting
+from tetrio.sim.engine.clearing import Discount
+from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
+from tetrio.sim.market.tape import Market, open_market
+from tetrio.status import Status
+from tetrio.wire.sign import Signer
+
+REST, WS_API, STREAM, TELEGRAM = "rest.exchange.test", "ws-api.exchange.test", "stream.exchange.test", "api.telegram.test"
+FACES = {"rest": REST, "ws_api": WS_API, "stream": STREAM}
+KEY = "chaos"
+CHAT, OPERATOR = 111, 7
+BEGIN_NS = 1_767_225_600 * NS
+EVENTS_PER_S = 2.0
+PORT = 443
+LAST_WORDS_S = 0.4
+
+
+class Witness(Protocol):
+    """Who is told what happens, as it happens."""
+
+    def audit(self, line: str) -> None:
+        """A line of the exchange's record."""
+
+    def request(self, connection: int, message: str | bytes) -> None:
+        """The exchange has got a request."""
+
+    def reply(self, connection: int, frame: bytes) -> None:
+        """The exchange has answered one."""
+
+    def life(self, number: int, what: str, **more: object) -> None:
+        """A process of the bot: started, killed, stopping, ended."""
+
+    def fact(self, number: int, fact: Fact) -> None:
+        """A line of its journal."""
+
+
+@attrs.frozen
+class _Lines:
+    """What the exchange writes its record to."""
+
+    tell: Callable[[str], None]
+
+    def write(self, text: str) -> int:
+        self.tell(text.rstrip("\n"))
+        return len(text)
+
+    def flush(self) -> None:
+        """Told already."""
+
+
+class HostClock:
+    """The date on one machine: it goes on with trio's clock, and may be set."""
+
+    def __init__(self) -> None:
+        self.off_ns = 0
+        """How far it is from the true date."""
+
+    def now_ns(self) -> int:
+        """The date, ns since 1970 UTC."""
+        return BEGIN_NS + round(trio.current_time() * NS) + self.off_ns
+
+
+@attrs.frozen(kw_only=True)
+class Circumstances:
+    """What differs from seed to seed beside what goes wrong."""
+
+    settings: tuple[str, ...]
+    """As `--set` takes them."""
+    fund: str = ""
+    maker: str = "0"
+    discount: bool = False
+
+
+class Life:
+    """One process of the bot."""
+
+    def __init__(self, world: World, number: int) -> None:
+        self.world, self.number = world, number
+        self.host = world.internet.host(f"bot{number}")
+        self.clock = world.clock
+        self.journal = Journal([], self.clock.now_ns)
+        self.journal.listeners.append(self._hear)
+        self.status = Status(venue="live", symbol=world.market.symbol)
+        self.bot = Bot(
+            world.setup(), clock=self.clock, journal=self.journal, status=self.status,
+            rng=random.Random(f"{world.seed}:backoff{number}"),  # noqa: S311 - jitter
+        )  # fmt: skip
+        self.ended = trio.Event()
+        self.code: int | None = None
+        self.why = ""
+        self._scope = trio.CancelScope()
+
+    @property
+    def dead(self) -> bool:
+        """Killed, or over."""
+        return self.host.dead or self.ended.is_set()
+
+    def _hear(self, fact: Fact) -> None:
+        if not self.host.dead:
+            self.world.witness.fact(self.number, fact)
+
+    async def run(self) -> None:
+        """From its start to its end; what would end the process ends this, with its exit code."""
+        self.world.witness.life(self.number, "started")
+        try:
+            with self._scope, self.host.here():
+                await self._run()
+        except* Exception as group:
+            self.code, self.why = _exit_code(group)
+        finally:
+            if not self.host.dead:
+                self.world.witness.life(self.number, "ended", code=self.code, why=self.why)
+                self.host.die()
+            self.ended.set()
+
+    async def _run(self) -> None:
+        around = Surroundings(state=self.world.state)
+        async with trio.open_nursery() as nursery:
+            beside = Beside(self.world.config, around, self.bot, self.clock)
+            await nursery.start(beside.run)
+            clean = await self.bot.run()
+            await beside.part(LAST_WORDS_S)
+            self.code = 0 if clean else 1
+            nursery.cancel_scope.cancel()
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        if not self.dead and not self.bot.stop.is_set():
+            self.world.witness.life(self.number, "stopping")
+            self.bot.stop.set()
+
+    def kill(self, *, silently: bool = False) -> None:
+        """SIGKILL, or with `silently` the power: at this instant, in the middle of whatever it does."""
+        if self.dead:
+            return
+        self.world.witness.life(self.number, "killed")
+        self.host.die(silently=silently)
+        self.bot.release()
+        self._scope.cancel()
+
+
+class World:
+    """Everything that one seed runs."""
+
+    def __init__(
+        self, seed: int, circumstances: Circumstances, internet: Internet, witness: Witness, directory: Path
+    ) -> None:
+        self.seed, self.circumstances, self.internet, self.witness = seed, circumstances, internet, witness
+        self.state = directory / "state"
+        token = directory / "token"
+        token.touch(0o600)
+        token.write_text(TOKEN)
+        self.clock = HostClock()
+        self.config = _configured(circumstances, token)
+        self.market = open_market("synthetic", None, seed=seed, start_ns=BEGIN_NS, events_per_s=EVENTS_PER_S)
+        draw = random.Random(f"{seed}:keys")  # noqa: S311 - keys of a world that ends with its run
+        self.signer = Signer.generate(draw.randbytes(32))
+        self.authority = Authority.of(draw.randbytes(32))
+        self.exchange = Exchange(self._exchange_config())
+        self.telegram = FakeBotApi(lambda: self.clock.now_ns() / NS)
+        contexts = {name: self.authority.server_context(draw.randbytes(32), [name]) for name in (*FACES.values(), TELEGRAM)}
+        self.hosts = {name: internet.host(name) for name in contexts}
+        self.fronts = {
+            REST: Front(self.exchange.serve_rest_stream, contexts[REST]),
+            WS_API: Front(self.exchange.serve_ws_stream, contexts[WS_API]),
+            STREAM: Front(self.exchange.serve_ws_stream, contexts[STREAM]),
+            TELEGRAM: Front(self.telegram.serve, contexts[TELEGRAM]),
+        }
+        for name, host in self.hosts.items():
+            internet.name(name, host)
+        self.lives: list[Life] = []
+
+    def _exchange_config(self) -> ExchangeConfig:
+        given = self.circumstances
+        return ExchangeConfig(
+            market=self.market,
+            keys={KEY: self.signer.verifier},
+            funds=opening_funds(self.market, given.fund),
+            clocks=Clocks(self._true_ns, joined=False),
+            maker=Decimal(given.maker),
+            discount=Discount(enabled_for_account=True, asset="BNB", price=Decimal(600)) if given.discount else Discount(),
+            seed=self.seed,
+            audit=_Lines(self.witness.audit),  # type: ignore[arg-type]  # as much of a stream as the audit uses
+            tap=self.witness,
+        )
+
+    @staticmethod
+    def _true_ns() -> int:
+        return BEGIN_NS + round(trio.current_time() * NS)
+
+    def setup(self) -> Setup:
+        """What each life is told."""
+        given = self.config
+        return Setup(
+            rest=f"https://{REST}", ws_api=f"wss://{WS_API}/ws-api/v3", stream=f"wss://{STREAM}",
+            symbol=self.market.symbol, api_key=KEY, signer=self.signer, strategy=given.strategy, exit=given.exit,
+            risk=given.risk, reserve_base=given.symbol.reserve_base, reserve_quote=given.symbol.reserve_quote,
+            max_notional=given.symbol.max_notional, jumpstart=given.account.reconcile == "jumpstart", where="live",
+            state=self.state,
+        )  # fmt: skip
+
+    @property
+    def life(self) -> Life:
+        """The latest process of the bot."""
+        return self.lives[-1]
+
+    def bear(self, nursery: trio.Nursery) -> Life:
+        """Start a process of the bot, empty, on the same disk."""
+        life = Life(self, len(self.lives) + 1)
+        self.lives.append(life)
+        nursery.start_soon(life.run)
+        return life
+
+    async def serve(self, nursery: trio.Nursery) -> None:
+        """Start the exchange and Telegram; they run until the nursery is cancelled."""
+        for name, front in self.fronts.items():
+            with self.hosts[name].here():
+                await nursery.start(functools.partial(front.run, PORT, self.hosts[name].ip))
+        with self.hosts[REST].here():
+            await nursery.start(self.exchange.run)
+
+
+@asynccontextmanager
+async def running(world: World) -> AsyncIterator[trio.Nursery]:
+    """The world without a bot, for as long as the block lasts; the nursery is for lives, and what befalls them."""
+    with trusting(world.authority.client_context()):
+        async with trio.open_nursery() as outer:
+            await world.serve(outer)
+            async with trio.open_nursery() as inner:
+                yield inner
+                inner.cancel_scope.cancel()
+            outer.cancel_scope.cancel()
+
+
+def _configured(circumstances: Circumstances, token: Path) -> Config:
+    settings = [
+        *circumstances.settings, f"telegram.token_file={token}", f"telegram.chats={CHAT}", f"telegram.users={OPERATOR}",
+        f"telegram.url=https://{TELEGRAM}",
+    ]  # fmt: skip
+    return config.load(None, {}, [config.from_option(text) for text in settings])
+
+
+def _exit_code(group: BaseExceptionGroup[Exception]) -> tuple[int, str]:
+    """As the command line would end: by the first error that has a code; 1 and a traceback's name for a defect."""
+    for error in leaves(group):
+        if isinstance(error, TetrioError):
+            return error.exit_code, str(error)
+    first = next(leaves(group))
+    return 1, f"{type(first).__name__}: {first}"
