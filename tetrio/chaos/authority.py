@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import ssl
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +143,14 @@ class Secured(trio.abc.HalfCloseableStream):
 class Front:
     """One address at which a service is to be had by TLS; its certificate may be changed for a bad one."""
 
-    def __init__(self, serve: Any, context: ssl.SSLContext) -> None:
-        self._serve, self.context = serve, context
+    def __init__(
+        self,
+        serve: Callable[[trio.abc.Stream], Awaitable[None]],
+        context: ssl.SSLContext,
+        knocked: Callable[[], None],
+    ) -> None:
+        """`knocked` is called with each connection, before anything is said on it."""
+        self._serve, self.context, self._knocked = serve, context, knocked
 
     async def run(self, port: int, ip: str, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen until cancelled."""
@@ -153,6 +159,7 @@ class Front:
         await trio.serve_listeners(self._meet, listeners)
 
     async def _meet(self, stream: trio.SocketStream) -> None:
+        self._knocked()
         secured = trio.SSLStream(stream, self.context, server_side=True, https_compatible=True)
         try:
             with trio.fail_after(HANDSHAKE_S):

@@ -1,4 +1,4 @@
-"""What happened, in order, as one number: every step of the scheduler, every fact of the exchange, every fact of the bot.
+"""What happened, in order, as one number: steps of the scheduler, facts of the exchange, facts of the bot.
 
 The same seed gives the same SHA-256, in any process. Nothing goes in that one process has and another has not: no
 counters, no addresses, no bytes that OpenSSL has drawn.
@@ -17,7 +17,7 @@ ZENO = 20_000
 """Steps at one instant: more are a livelock."""
 
 
-class Livelock(Exception):  # noqa: N818 - it is what it is
+class Livelock(Exception):
     """Time has stopped: tasks only hand the turn to each other."""
 
 

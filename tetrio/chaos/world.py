@@ -1,4 +1,4 @@
-"""A small world: an exchange and Telegram's Bot API behind TLS, and a machine on which the bot lives, dies, and lives again.
+"""A small world: an exchange and Telegram's Bot API behind TLS, and a machine on which the bot lives, and dies.
 
     World
     ├ exchange      three names, REST, WebSocket API and streams, each a front of its own
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import random
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -33,15 +34,21 @@ from tetrio.journal import Fact, Journal
 from tetrio.live.bot import Bot
 from tetrio.live.setup import Setup
 from tetrio.net.clock import NS
-from tetrio.net.internet import Host, Internet
+from tetrio.net.internet import Internet
 from tetrio.net.trust import trusting
+from tetrio.operator import Order
 from tetrio.sim.engine.clearing import Discount
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
-from tetrio.sim.market.tape import Market, open_market
+from tetrio.sim.market.tape import open_market
 from tetrio.status import Status
 from tetrio.wire.sign import Signer
 
-REST, WS_API, STREAM, TELEGRAM = "rest.exchange.test", "ws-api.exchange.test", "stream.exchange.test", "api.telegram.test"
+REST, WS_API, STREAM, TELEGRAM = (
+    "rest.exchange.test",
+    "ws-api.exchange.test",
+    "stream.exchange.test",
+    "api.telegram.test",
+)
 FACES = {"rest": REST, "ws_api": WS_API, "stream": STREAM}
 KEY = "chaos"
 CHAT, OPERATOR = 111, 7
@@ -63,11 +70,23 @@ class Witness(Protocol):
     def reply(self, connection: int, frame: bytes) -> None:
         """The exchange has answered one."""
 
-    def life(self, number: int, what: str, **more: object) -> None:
+    def life(self, number: int, what: str, code: int | None = None, why: str = "") -> None:
         """A process of the bot: started, killed, stopping, ended."""
 
     def fact(self, number: int, fact: Fact) -> None:
         """A line of its journal."""
+
+    def said(self, word: str) -> None:
+        """The operator said this, and it was obeyed."""
+
+    def stay_away(self, for_s: float) -> None:
+        """The exchange shuts the bot out for so long."""
+
+    def let_in(self) -> None:
+        """It does so no more."""
+
+    def knocked(self) -> None:
+        """A connection to a face of the exchange has come about."""
 
 
 @attrs.frozen
@@ -104,6 +123,8 @@ class Circumstances:
     """As `--set` takes them."""
     fund: str = ""
     maker: str = "0"
+    taker: str = "0"
+    fills: str = "queue"
     discount: bool = False
 
 
@@ -194,17 +215,21 @@ class World:
         self.authority = Authority.of(draw.randbytes(32))
         self.exchange = Exchange(self._exchange_config())
         self.telegram = FakeBotApi(lambda: self.clock.now_ns() / NS)
-        contexts = {name: self.authority.server_context(draw.randbytes(32), [name]) for name in (*FACES.values(), TELEGRAM)}
+        contexts = {
+            name: self.authority.server_context(draw.randbytes(32), [name]) for name in (*FACES.values(), TELEGRAM)
+        }
         self.hosts = {name: internet.host(name) for name in contexts}
+        knocked = witness.knocked
         self.fronts = {
-            REST: Front(self.exchange.serve_rest_stream, contexts[REST]),
-            WS_API: Front(self.exchange.serve_ws_stream, contexts[WS_API]),
-            STREAM: Front(self.exchange.serve_ws_stream, contexts[STREAM]),
-            TELEGRAM: Front(self.telegram.serve, contexts[TELEGRAM]),
+            REST: Front(self.exchange.serve_rest_stream, contexts[REST], knocked),
+            WS_API: Front(self.exchange.serve_ws_stream, contexts[WS_API], knocked),
+            STREAM: Front(self.exchange.serve_ws_stream, contexts[STREAM], knocked),
+            TELEGRAM: Front(self.telegram.serve, contexts[TELEGRAM], lambda: None),
         }
         for name, host in self.hosts.items():
             internet.name(name, host)
         self.lives: list[Life] = []
+        self._bad: list[ssl.SSLContext] = []
 
     def _exchange_config(self) -> ExchangeConfig:
         given = self.circumstances
@@ -214,7 +239,11 @@ class World:
             funds=opening_funds(self.market, given.fund),
             clocks=Clocks(self._true_ns, joined=False),
             maker=Decimal(given.maker),
-            discount=Discount(enabled_for_account=True, asset="BNB", price=Decimal(600)) if given.discount else Discount(),
+            taker=Decimal(given.taker),
+            fills=given.fills,
+            discount=Discount(enabled_for_account=True, asset="BNB", price=Decimal(600))
+            if given.discount
+            else Discount(),
             seed=self.seed,
             audit=_Lines(self.witness.audit),  # type: ignore[arg-type]  # as much of a stream as the audit uses
             tap=self.witness,
@@ -239,6 +268,30 @@ class World:
     def life(self) -> Life:
         """The latest process of the bot."""
         return self.lives[-1]
+
+    def say(self, order: Order) -> None:
+        """The operator says a word to the bot, if there is one."""
+        if not self.lives or self.life.dead:
+            return
+        answer = self.life.bot.commander.obey(order)
+        if answer.done:
+            self.witness.said(order.word)
+
+    def name_of(self, front: Front) -> str:
+        """The name at which a front is to be had."""
+        return next(name for name, each in self.fronts.items() if each is front)
+
+    def bad_contexts(self) -> list[ssl.SSLContext]:
+        """Certificates that nobody must accept: expired, of another name, of another authority."""
+        if not self._bad:
+            draw = random.Random(f"{self.seed}:bad certificates")  # noqa: S311 - keys of a world that ends with its run
+            names, stranger = [*FACES.values()], Authority.of(draw.randbytes(32), "stranger.test")
+            self._bad = [
+                self.authority.server_context(draw.randbytes(32), names, expired=True),
+                self.authority.server_context(draw.randbytes(32), ["elsewhere.test"]),
+                stranger.server_context(draw.randbytes(32), names),
+            ]
+        return self._bad
 
     def bear(self, nursery: trio.Nursery) -> Life:
         """Start a process of the bot, empty, on the same disk."""

@@ -5,7 +5,7 @@ program) and an exit code. Errors are one line on standard error that names the 
 the command that needs them, so that `tetrio version` and `tetrio config check` are quick.
 
     run      serve, exchange          operate   status, why, pause, exit, … of a running bot
-    study    explain, curve           host      doctor, systemd, notify
+    study    explain, curve, chaos    host      doctor, systemd, notify
     setup    config, keys, version
 """
 
@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Sequence
 
 from tetrio import __version__
-from tetrio.cli import machine, operate, run, setup, study
+from tetrio.cli import chaos, machine, operate, run, setup, study
 from tetrio.cli.common import USAGE, Parser, complain, hold_streams, print_json
 from tetrio.errors import TetrioError, leaves
 
@@ -88,6 +88,6 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.set_defaults(debug=False)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
-    for room in (run, operate, machine, study, setup):
+    for room in (run, operate, machine, study, chaos, setup):
         room.add(commands)
     return parser

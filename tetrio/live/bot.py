@@ -21,6 +21,7 @@ from tetrio.live.kept import Kept
 from tetrio.live.link import open_link
 from tetrio.live.rest import open_rest
 from tetrio.live.setup import Setup
+from tetrio.live.sleeve import Sleeve
 from tetrio.live.watchdog import watchdog
 from tetrio.net.clock import Clock
 from tetrio.status import Status
@@ -47,6 +48,11 @@ class Bot:
     def setup(self) -> Setup:
         """What the bot was told, with the key that it logs on by now."""
         return self._kept.setup
+
+    @property
+    def sleeve(self) -> Sleeve | None:
+        """What is held and what rests; None before the exchange has been reached."""
+        return self._kept.sleeve
 
     def exchange_ms(self) -> int:
         """The exchange's clock, as measured."""

@@ -333,7 +333,7 @@ class Exchange:
 
     async def _serve_api(self, options: LineOptions, ws: WebSocketConnection, transport: Transport) -> None:
         client, tap = Connection(ws, transport, outbox_bytes=self._config.outbox_bytes), self._config.tap
-        number = 0
+        number: int
 
         def push(frame: bytes, due_s: float) -> None:
             if tap is not None:

@@ -1,0 +1,417 @@
+"""The referee: what must hold of every run, seen from the exchange's side.
+
+It is told what the exchange recorded, which requests reached it and what it answered, and what became of the bot's
+processes; never what the bot believes. Each breach is a `Violation` under the invariant's name, at the moment of the
+event that shows it. Pure: times are given to it.
+
+    S1  never sells more than is held          S7  orders fit the symbol's rules
+    S2  never spends more than is held         S9  nothing is sent before a session has been synchronised
+    S3  one live order at most                 S15 connections and refused requests stay within bounds
+    S4  one mutation unresolved at most        S16 nobody asks while it is told to stay away
+    S5  no client order id twice               S21 only own orders are cancelled, never all of them
+    S6  post-only, but for what may take       S22 one process at a time sends
+    S30 every balance is accounted for         S23 nothing follows a broken frame
+    S29 nothing is sent before ready           F130 a halt sends nothing but cancels
+    L1  back within 30 s of healing            L5  a stop ends in time, in order, and leaves nothing
+    L2  what is wanted rests within 35 s       L6  no process ends by itself
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+OWN = "tt-"
+MUTATIONS = frozenset({"order.place", "order.cancelReplace", "order.amend.keepPriority"})
+CANCELS = frozenset({"order.cancel"})
+FORBIDDEN = frozenset({"openOrders.cancelAll"})
+PROTECTIVE = frozenset({"STOP_LOSS_LIMIT"})
+ABSENT_AFTER_S = 10.0
+PROBES = 2
+WINDOW_S, MOST_CONNECTS = 300.0, 60
+"""Connections within five minutes: two faces, 30 each."""
+SAME_REFUSALS, PROBE_S = 3, 55.0
+IN_FLIGHT_S = 6.0
+"""For what a process had sent, or a slow network still carries, when it died or was told to halt."""
+BACK_S, RESTING_S, STOP_S, UNKNOWN_STOP_S = 30.0, 35.0, 5.0, 15.0
+Line = Mapping[str, Any]
+
+
+@attrs.frozen
+class Violation:
+    """An invariant that did not hold."""
+
+    invariant: str
+    at_s: float
+    what: str
+
+
+@attrs.frozen(kw_only=True)
+class Terms:
+    """What a run was set up with, as far as it matters here."""
+
+    base: str
+    quote: str
+    on_stop: str = "cancel"
+    protects: bool = False
+    takes: bool = True
+    """Hard stops may take in the end (escalation)."""
+    reserve_base: Decimal = Decimal(0)
+    reserve_quote: Decimal = Decimal(0)
+
+
+@attrs.define
+class _Order:
+    name: str
+    side: str
+    kind: str
+    price: Decimal
+    qty: Decimal
+    filled: Decimal = Decimal(0)
+    triggered: bool = False
+
+
+@attrs.define
+class _Mutation:
+    """A request that may have changed something, and what has been told of it since."""
+
+    name: str
+    connection: int
+    at_s: float
+    answered_at: float | None = None
+    recorded: bool = False
+    """The exchange's record shows its outcome, so its events tell it."""
+    asked: int = 0
+    """Answers to questions about it."""
+    found: bool = False
+
+
+@attrs.define
+class _Session:
+    """One connection of the WebSocket API."""
+
+    opened_s: float
+    closed: bool = False
+    asked: dict[object, tuple[str, str]] = attrs.field(factory=dict)
+    """id -> method and the order that it is about."""
+    answered: set[str] = attrs.field(factory=set)
+
+
+class Referee:
+    """Judges one run."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.violations: list[Violation] = []
+        self.counts: collections.Counter[str] = collections.Counter()
+        self.most_live = 0
+        self._now = 0.0
+        self._totals: dict[str, Decimal] = {}
+        self._open: dict[str, _Order] = {}
+        self._names: set[str] = set()
+        self._numbers: dict[int, str] = {}
+        """Order number -> client order id."""
+        self._sessions: dict[int, _Session] = {}
+        self._connects: collections.deque[float] = collections.deque()
+        self._last: _Mutation | None = None
+        self._refusals: tuple[str, int, float] = ("", 0, 0.0)
+        self._rules_changed = -1e9
+        self._life = 0
+        self._ready: set[int] = set()
+        self._dead_s: dict[int, float] = {}
+        self._nonces: dict[str, int] = {}
+        self._stopping: tuple[float, bool] | None = None
+        self._expected = False
+        self._halted_s: float | None = None
+        self._flattened = False
+        self._away_until = 0.0
+        self._away_told_s: float | None = None
+
+    # -- what it is told --------------------------------------------------------------------------------------------
+    def audit(self, at_s: float, line: Line) -> None:
+        """A line of the exchange's record."""
+        self._now = at_s
+        self.counts[line["ev"]] += 1
+        handler = getattr(self, f"_on_{line['ev']}", None)
+        if handler is not None:
+            handler(line)
+        self._check_balances(line)
+
+    def request(self, at_s: float, connection: int, message: str | bytes) -> None:
+        """A request has reached the exchange."""
+        self._now = at_s
+        session = self._sessions.setdefault(connection, _Session(at_s))
+        try:
+            asked = json.loads(message)
+            method, params = str(asked["method"]), asked.get("params") or {}
+        except (ValueError, KeyError, TypeError):
+            self._breach("S23", f"connection {connection} sent what is no request: {message[:80]!r}")
+            return
+        name = str(params.get("newClientOrderId") or params.get("origClientOrderId") or "")
+        session.asked[asked.get("id")] = method, name
+        if method in FORBIDDEN:
+            self._breach("S21", f"{method} was sent")
+        if method in MUTATIONS:
+            self._mutates(connection, session, method, name, params)
+        if method in CANCELS or method == "order.cancelReplace":
+            self._cancels(params)
+
+    def reply(self, at_s: float, connection: int, payload: bytes) -> None:
+        """The exchange has answered."""
+        self._now = at_s
+        session = self._sessions.get(connection)
+        answer = json.loads(payload)
+        if session is None or "id" not in answer:
+            return
+        method, name = session.asked.pop(answer["id"], ("", ""))
+        if answer.get("status") == 200:
+            session.answered.add(method)
+        last = self._last
+        if last is not None and name == last.name:
+            code = (answer.get("error") or {}).get("code")
+            if method == "order.status":
+                last.found |= answer.get("status") == 200
+                last.asked += code == -2013
+            elif method in MUTATIONS and answer.get("status", 500) < 500:
+                last.answered_at = at_s
+        if method in MUTATIONS and answer.get("status") != 200:
+            self._refused(answer)
+
+    def life(self, at_s: float, number: int, what: str, code: int | None = None) -> None:
+        """A process: started, ready, stopping, killed, ended."""
+        self._now = at_s
+        if what == "started":
+            self._life, self._stopping = number, None
+        elif what == "ready":
+            self._ready.add(number)
+        elif what == "stopping":
+            self._stopping = at_s, self._unresolved() is not None
+        elif what in ("killed", "ended"):
+            self._dead_s[number] = at_s
+            if what == "ended":
+                self._ended(number, code)
+
+    def said(self, at_s: float, word: str) -> None:
+        """A word of the operator's was obeyed."""
+        self._now = at_s
+        if word == "halt":
+            self._halted_s = at_s
+        elif word == "resume":
+            self._halted_s = None
+        elif word == "flatten":
+            self._flattened = True
+
+    def stay_away(self, at_s: float, for_s: float) -> None:
+        """The exchange shuts the bot's address out; the first refusal tells it."""
+        self._away_until, self._away_told_s = at_s + for_s, None
+
+    def let_in(self) -> None:
+        """It does so no more."""
+        self._away_until = 0.0
+
+    def knocked(self, at_s: float) -> None:
+        """A connection to any face has come about."""
+        self._now = at_s
+        if at_s >= self._away_until:
+            return
+        if self._away_told_s is None:
+            self._away_told_s = at_s
+        elif at_s > self._away_told_s + IN_FLIGHT_S:
+            self._breach("S16", f"a connection while shut out for {self._away_until - at_s:.1f} s more")
+
+    def rules_changed(self, at_s: float) -> None:
+        """The symbol's rules or status have changed: an order on its way may not fit them."""
+        self._rules_changed = at_s
+
+    @property
+    def open_orders(self) -> list[str]:
+        """Own orders that the record shows open."""
+        return [name for name in self._open if name.startswith(OWN)]
+
+    def breach(self, invariant: str, at_s: float, what: str) -> None:
+        """Something that only the world can see was not as it must be."""
+        self._now = at_s
+        self._breach(invariant, what)
+
+    def _breach(self, invariant: str, what: str) -> None:
+        self.violations.append(Violation(invariant, round(self._now, 6), what))
+
+    # -- the record -------------------------------------------------------------------------------------------------
+    def _on_deposit(self, line: Line) -> None:
+        for asset, (free, locked) in line["balances"].items():
+            self._totals[asset] = Decimal(free) + Decimal(locked)
+
+    _on_withdraw = _on_deposit
+
+    def _on_lock(self, line: Line) -> None:
+        """What is locked from outside is locked by no order: totals stay."""
+
+    def _on_connect(self, line: Line) -> None:
+        if line["face"] == "ws_api":
+            self._sessions[line["connection"]] = _Session(self._now)
+        self._connects.append(self._now)
+        while self._connects[0] < self._now - WINDOW_S:
+            self._connects.popleft()
+        if len(self._connects) > MOST_CONNECTS:
+            self._breach("S15", f"{len(self._connects)} connections within {WINDOW_S:g} s")
+
+    def _on_disconnect(self, line: Line) -> None:
+        if line["connection"] in self._sessions:
+            self._sessions[line["connection"]].closed = True
+
+    def _on_accept(self, line: Line) -> None:
+        name = line["client_order_id"]
+        if not name.startswith(OWN):
+            return
+        order = _Order(
+            name, line["side"], line["type"], Decimal(line.get("price") or 0), Decimal(line["qty"]),
+        )  # fmt: skip
+        self._open[name] = order
+        self._numbers[line["order_id"]] = name
+        self._recorded(name)
+        live = self.open_orders
+        self.most_live = max(self.most_live, len(live))
+        if len(live) > 1:
+            self._breach("S3", f"{len(live)} live orders: {', '.join(live)}")
+        if line["type"] != "LIMIT_MAKER" and not self._may_take(line):
+            self._breach("S6", f"{name} is {line['type']}")
+        self._within(order)
+
+    def _on_reject(self, line: Line) -> None:
+        self._recorded(str(line.get("client_order_id")))
+
+    def _may_take(self, line: Line) -> bool:
+        reason = line["client_order_id"].split("-")[3][-1:]
+        if line["type"] in PROTECTIVE:
+            return self.terms.protects and reason == "h"
+        return line["type"] == "LIMIT" and ((reason == "h" and self.terms.takes) or (reason == "m" and self._flattened))
+
+    def _within(self, order: _Order) -> None:
+        """Against all that is held: what the other own orders lock would be a breach of its own."""
+        terms = self.terms
+        if order.side == "SELL":
+            held = self._totals.get(terms.base, Decimal(0)) - terms.reserve_base
+            if order.qty > held:
+                self._breach("S1", f"{order.name} sells {order.qty} of {held}")
+        else:
+            held = self._totals.get(terms.quote, Decimal(0)) - terms.reserve_quote
+            if order.qty * order.price > held:
+                self._breach("S2", f"{order.name} spends {order.qty * order.price} of {held}")
+
+    def _on_trigger(self, line: Line) -> None:
+        if line.get("client_order_id") in self._open:
+            self._open[line["client_order_id"]].triggered = True
+
+    def _on_fill(self, line: Line) -> None:
+        terms, qty, price = self.terms, Decimal(line["last_qty"]), Decimal(line["last_price"])
+        sign = 1 if line["side"] == "BUY" else -1
+        self._totals[terms.base] += sign * qty
+        self._totals[terms.quote] -= sign * qty * price
+        asset = line["commission_asset"]
+        self._totals[asset] = self._totals.get(asset, Decimal(0)) - Decimal(line["commission"])
+        order = self._open.get(line["client_order_id"])
+        if order is None:
+            return
+        order.filled += qty
+        if order.filled > order.qty:
+            self._breach("S1", f"{order.name} filled {order.filled} of {order.qty}")
+        if not line["maker"] and order.kind == "LIMIT_MAKER":
+            self._breach("S6", f"{order.name} took")
+        if line["status"] == "FILLED":
+            del self._open[order.name]
+
+    def _on_cancel(self, line: Line) -> None:
+        self._open.pop(line["client_order_id"], None)
+
+    _on_expire = _on_cancel
+
+    def _check_balances(self, line: Line) -> None:
+        for asset, (free, locked) in line.get("balances", {}).items():
+            held = Decimal(free), Decimal(locked)
+            if min(held) < 0 or (asset in self._totals and sum(held) != self._totals[asset]):
+                self._breach("S30", f"{asset}: {sum(held)} told, {self._totals.get(asset)} accounted for")
+                self._totals[asset] = Decimal(free) + Decimal(locked)
+
+    # -- what is sent -----------------------------------------------------------------------------------------------
+    def _mutates(self, connection: int, session: _Session, method: str, name: str, params: Line) -> None:
+        life = self._life_of(name)
+        if name in self._names:
+            self._breach("S5", f"{name} was sent before")
+        self._names.add(name)
+        if params.get("cancelReplaceMode", "STOP_ON_FAILURE") != "STOP_ON_FAILURE":
+            self._breach("S3", f"{name} was sent by {params['cancelReplaceMode']}")
+        if name.split("-")[3:4] and name.split("-")[3].endswith("j"):
+            self._last = _Mutation(name, connection, self._now)
+            return  # a jumpstart's order is how the balances are learnt
+        missing = {"userDataStream.subscribe", "account.status", "openOrders.status"} - session.answered
+        if missing:
+            self._breach("S9", f"{name} was sent before {', '.join(sorted(missing))} was answered")
+        if life not in self._ready:
+            self._breach("S29", f"{name} was sent before process {life} was ready")
+        if self._now - self._dead_s.get(life, self._now) > IN_FLIGHT_S:
+            self._breach("S22", f"{name} is of process {life}, which is dead")
+        if self._halted_s is not None and self._now - self._halted_s > IN_FLIGHT_S:
+            self._breach("F130", f"{name} was sent {self._now - self._halted_s:.1f} s after a halt")
+        if (doubt := self._unresolved()) is not None and self._life_of(doubt.name) == life:
+            self._breach("S4", f"{name} was sent, and nothing is known of {doubt.name}")
+        self._last = _Mutation(name, connection, self._now)
+
+    def _life_of(self, name: str) -> int:
+        """Which process made an id: each has a nonce of its own."""
+        parts = name.split("-")
+        nonce = parts[2] if len(parts) > 2 else ""
+        return self._nonces.setdefault(nonce, self._life)
+
+    def _unresolved(self) -> _Mutation | None:
+        """The latest mutation, where nobody has told, and nobody has asked, what became of it."""
+        last = self._last
+        if last is None or last.answered_at is not None or last.recorded or last.found:
+            return None
+        if last.asked >= PROBES and self._now - last.at_s >= ABSENT_AFTER_S:
+            return None
+        return last
+
+    def _recorded(self, name: str) -> None:
+        if self._last is not None and self._last.name == name:
+            self._last.recorded = True
+
+    def _cancels(self, params: Line) -> None:
+        name = params.get("cancelOrigClientOrderId") or params.get("origClientOrderId")
+        number = params.get("cancelOrderId") or params.get("orderId")
+        own = str(name).startswith(OWN) if name is not None else number in self._numbers
+        if not own:
+            self._breach("S21", f"an order that is not ours was to be cancelled: {name or number}")
+
+    def _refused(self, answer: Line) -> None:
+        problem = answer.get("error") or {}
+        data = problem.get("data")
+        inner = data.get("newOrderResponse") if isinstance(data, dict) else None
+        if isinstance(data, dict) and "cancelResult" in data and not inner:
+            return  # the old order is gone: nothing was asked of the new one
+        code, msg = (inner or problem).get("code"), str((inner or problem).get("msg"))
+        if code in (-1013, -1111) and "closed" not in msg and self._now - self._rules_changed > WINDOW_S:
+            self._breach("S7", f"refused with {code} {msg}")
+        if "immediately match" in msg or answer.get("status", 500) >= 500 or code in (-1003, -1015):
+            return
+        what, count, at_s = self._refusals
+        count = count + 1 if what == f"{code} {msg}" else 1
+        if count > SAME_REFUSALS + 1 and self._now - at_s < PROBE_S:
+            self._breach("S15", f"refused {count} times with {code} {msg}, {self._now - at_s:.1f} s after the last")
+        self._refusals = f"{code} {msg}", count, self._now
+
+    # -- how a process ends -----------------------------------------------------------------------------------------
+    def _ended(self, number: int, code: int | None) -> None:
+        if self._stopping is None:
+            self._breach("L6", f"process {number} ended by itself, with exit code {code}")
+            return
+        began_s, doubtful = self._stopping
+        most = UNKNOWN_STOP_S if doubtful or self._unresolved() is not None else STOP_S
+        if self._now - began_s > most + 0.5:
+            self._breach("L5", f"the stop took {self._now - began_s:.1f} s")
+        if code == 0 and self.terms.on_stop == "cancel" and self.open_orders:
+            self._breach("L5", f"left behind, with exit code 0: {', '.join(self.open_orders)}")

@@ -1,0 +1,386 @@
+"""One seed: a world, chaos in it, then healing, and a demand for progress.
+
+The plan is drawn by name from the seed: circumstances, when something happens, what it is, and for most of it the state
+of the executor that it is aimed at. When the time is up everything is healed; then the bot must be back, rest an exit
+that it is told to, and stop in order.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import json
+import math
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import attrs
+import trio
+
+from tetrio.chaos.circumstances import drawn
+from tetrio.chaos.referee import BACK_S, RESTING_S, UNKNOWN_STOP_S, Referee, Terms, Violation
+from tetrio.chaos.states import IN_FLIGHT, STATES, state_of
+from tetrio.chaos.trace import Trace
+from tetrio.chaos.troubles import TROUBLES, Heal, Trouble
+from tetrio.chaos.world import Circumstances, Life, World, running
+from tetrio.journal import Fact
+from tetrio.net import virtual
+from tetrio.net.internet import with_internet
+from tetrio.operator import Order
+from tetrio.wire.frames import FrameReader
+
+WARM_S = 15.0
+AIMED = 0.7
+"""Share of the troubles that wait for a state."""
+AIM_S = 40.0
+"""For so long."""
+LOOK_S = 0.2
+AT_ONCE = 3
+"""Troubles in force at a time, at most."""
+REBIRTH_S = (0.5, 8.0)
+REMEMBERED_S = 90.0
+QUIET_S = 20.0
+HORIZON_S = 600.0
+"""Beyond the time that was asked for: what takes longer hangs."""
+FAULTS_PER_HOUR = 90.0
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    """What became of one seed."""
+
+    seed: int
+    sha256: str
+    virtual_s: float
+    wall_s: float
+    steps: int
+    faults: dict[str, int]
+    violations: list[Violation]
+    cells: set[tuple[str, str]]
+    """(trouble, state of the executor) that were met."""
+    counts: dict[str, int]
+    last: list[str]
+    """What was told last, before the first violation or the end."""
+
+
+class Witness:
+    """Hands what happens to the referee and to the trace."""
+
+    def __init__(self, referee: Referee, trace: Trace) -> None:
+        self.referee, self.trace = referee, trace
+        self.on_request: Callable[[str], None] | None = None
+        """Called with the method of each request, before it is served."""
+        self.on_first: list[str] = []
+
+    @staticmethod
+    def _now() -> float:
+        return trio.current_time()
+
+    def _look(self) -> None:
+        if self.referee.violations and not self.on_first:
+            self.on_first = list(self.trace.recent)
+
+    def audit(self, line: str) -> None:
+        """A line of the exchange's record."""
+        self.trace.tell(line)
+        try:
+            now = self._now()
+        except RuntimeError:  # before the run's first moment: opening funds
+            now = 0.0
+        self.referee.audit(now, json.loads(line))
+        self._look()
+
+    def request(self, connection: int, message: str | bytes) -> None:
+        """The exchange has got a request."""
+        self.trace.tell(
+            f"request {connection} {message if isinstance(message, str) else message.decode(errors='replace')}"
+        )
+        self.referee.request(self._now(), connection, message)
+        self._look()
+        if self.on_request is not None:
+            self.on_request(_method(message))
+
+    def reply(self, connection: int, frame: bytes) -> None:
+        """The exchange has answered one."""
+        for _, payload in FrameReader().feed(frame):
+            self.trace.tell(f"reply {connection} {bytes(payload[:200]).decode(errors='replace')}")
+            self.referee.reply(self._now(), connection, bytes(payload))
+        self._look()
+
+    def life(self, number: int, what: str, code: int | None = None, why: str = "") -> None:
+        """A process of the bot."""
+        self.trace.tell(f"process {number} {what} {code if code is not None else ''} {why}".rstrip())
+        self.referee.life(self._now(), number, what, code)
+        self._look()
+
+    def fact(self, number: int, fact: Fact) -> None:
+        """A line of its journal."""
+        self.trace.tell(f"bot {number} {fact.kind} {dict(fact.fields)}")
+        if fact.kind == "ready":
+            self.referee.life(self._now(), number, "ready")
+
+    def said(self, word: str) -> None:
+        """The operator said this."""
+        self.trace.tell(f"said {word}")
+        self.referee.said(self._now(), word)
+
+    def stay_away(self, for_s: float) -> None:
+        """The exchange shuts the bot out."""
+        self.referee.stay_away(self._now(), for_s)
+
+    def let_in(self) -> None:
+        """It does so no more."""
+        self.referee.let_in()
+
+    def knocked(self) -> None:
+        """A connection has come about."""
+        self.referee.knocked(self._now())
+        self._look()
+
+
+def _method(message: str | bytes) -> str:
+    try:
+        return str(json.loads(message)["method"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+class Chaos:
+    """What befalls one world."""
+
+    def __init__(self, world: World, witness: Witness, nursery: trio.Nursery, rate_per_h: float) -> None:
+        self.world, self.witness, self.nursery, self.rate_per_h = world, witness, nursery, rate_per_h
+        self.counts: collections.Counter[str] = collections.Counter()
+        self.cells: set[tuple[str, str]] = set()
+        self._rng = random.Random(f"{world.seed}:chaos")  # noqa: S311 - a plan
+        self._heals: dict[int, Heal] = {}
+        self._healed: list[tuple[float, float]] = []
+        """(when, slack)."""
+        self._numbers = 0
+        self._awaited: dict[str, list[Callable[[], None]]] = {}
+        self._expected_end = False
+        self._over = False
+        witness.on_request = self._requested
+
+    # -- living and dying -------------------------------------------------------------------------------------------
+    async def keep_alive(self) -> None:
+        """One process of the bot after the other."""
+        while not self._over:
+            life = self.world.bear(self.nursery)
+            await life.ended.wait()
+            await trio.sleep(self._rng.uniform(*REBIRTH_S))
+
+    # -- troubles ---------------------------------------------------------------------------------------------------
+    async def rage(self) -> None:
+        """Trouble after trouble, until cancelled."""
+        await trio.sleep(WARM_S)
+        while True:
+            await trio.sleep(self._rng.expovariate(self.rate_per_h / 3600))
+            if len(self._heals) < AT_ONCE:
+                self.nursery.start_soon(self._one, self._draw())
+
+    def _draw(self) -> tuple[Trouble, str, float]:
+        weights = [each.weight for each in TROUBLES.values()]
+        (trouble,) = self._rng.choices(list(TROUBLES.values()), weights)
+        state = self._rng.choice(STATES) if self._rng.random() < AIMED else ""
+        return trouble, state, self._rng.uniform(*trouble.lasts_s)
+
+    async def _one(self, drawn: tuple[Trouble, str, float]) -> None:
+        trouble, state, lasts_s = drawn
+        if state in IN_FLIGHT.values():
+            self._awaited.setdefault(state, []).append(lambda: self._strike(trouble, state, lasts_s))
+            return
+        with trio.move_on_after(AIM_S):
+            while state and self._state() != state:  # noqa: ASYNC110 - a state has no event, and time is virtual
+                await trio.sleep(LOOK_S)
+        self._strike(trouble, self._state(), lasts_s)
+
+    def _state(self) -> str:
+        life = self.world.life
+        return "" if life.dead else state_of(life.bot)
+
+    def _requested(self, method: str) -> None:
+        """A request has just come: what was aimed at its being under way strikes now."""
+        state = IN_FLIGHT.get(method)
+        waiting = self._awaited.get(state or "")
+        if waiting:
+            waiting.pop(0)()
+
+    def _strike(self, trouble: Trouble, state: str, lasts_s: float) -> None:
+        if self._over or self.world.life.dead:
+            return
+        self.counts[trouble.name] += 1
+        if state:
+            self.cells.add((trouble.name, state))
+        self.witness.trace.tell(f"trouble {trouble.name} ({state}) for {lasts_s:.1f} s")
+        heal = trouble.begin(self.world, self._rng)
+        if trouble.name in ("halted-symbol", "change-filters"):
+            self.witness.referee.rules_changed(trio.current_time())
+        self._numbers += 1
+        number = self._numbers
+        self._heals[number] = heal or (lambda: None)
+        self.nursery.start_soon(self._heal_later, number, trouble, lasts_s)
+
+    async def _heal_later(self, number: int, trouble: Trouble, lasts_s: float) -> None:
+        await trio.sleep(lasts_s)
+        self._heal(number, trouble)
+
+    def _heal(self, number: int, trouble: Trouble) -> None:
+        heal = self._heals.pop(number, None)
+        if heal is not None:
+            heal()
+            self._healed.append((trio.current_time(), trouble.slack_s))
+            self.witness.trace.tell(f"healed {trouble.name}")
+
+    # -- healing ----------------------------------------------------------------------------------------------------
+    def heal_all(self) -> float:
+        """Everything is well from now on; how much longer than usual a bot may need."""
+        self._awaited.clear()
+        for heal in list(self._heals.values()):
+            heal()
+        in_force = bool(self._heals)
+        self._heals.clear()
+        now = trio.current_time()
+        slack = [each for at_s, each in self._healed if now - at_s < REMEMBERED_S]
+        return max([*slack, 60.0 if in_force else 0.0])
+
+    def end(self) -> None:
+        """Nothing begins any more."""
+        self._over = True
+
+
+async def _until(holds: Callable[[], bool], within_s: float) -> bool:
+    with trio.move_on_after(max(0.0, within_s)):
+        while not holds():  # noqa: ASYNC110 - what is waited for has no event, and time is virtual
+            await trio.sleep(LOOK_S)
+        return True
+    return holds()
+
+
+class Demand:
+    """After healing: back, resting, and a stop in order."""
+
+    def __init__(self, world: World, referee: Referee, slack_s: float) -> None:
+        self.world, self.referee, self.slack_s = world, referee, slack_s
+        self.healed_s = trio.current_time()
+
+    def _left(self, bound_s: float) -> float:
+        return self.healed_s + bound_s + self.slack_s - trio.current_time()
+
+    def _breach(self, invariant: str, what: str) -> None:
+        self.referee.breach(invariant, trio.current_time(), what)
+
+    def _alive(self) -> Life | None:
+        return None if self.world.life.dead else self.world.life
+
+    async def all(self) -> None:
+        """One after the other."""
+        if not await _until(
+            lambda: (life := self._alive()) is not None and life.status.phase == "ready", self._left(BACK_S)
+        ):
+            self._breach("L1", f"not back {BACK_S:g} s after healing: {self.world.life.status.detail}")
+            return
+        self.world.say(Order(word="resume", by="chaos"))
+        if not await _until(self._exits, self._left(RESTING_S)):
+            self._breach("L2", f"no exit rests {RESTING_S:g} s after healing: {self._sight()}")
+        await trio.sleep(QUIET_S)
+        await self.stop()
+
+    def _exits(self) -> bool:
+        """Say `exit`, where nothing is armed, until something rests."""
+        life = self._alive()
+        if life is None:
+            return False
+        if self.referee.open_orders or life.status.regime == "FLAT":
+            return True
+        if not life.status.armed:
+            self.world.say(Order(word="exit", by="chaos"))
+        return False
+
+    def _sight(self) -> str:
+        status = self.world.life.status
+        return f"phase {status.phase}, regime {status.regime}, armed {status.armed or 'nothing'}, {status.detail}"
+
+    async def stop(self) -> None:
+        """SIGTERM, and what must follow."""
+        life = self._alive()
+        if life is None:
+            return
+        life.stop()
+        if not await _until(life.ended.is_set, UNKNOWN_STOP_S + 2):
+            self._breach("L5", "a stop does not end")
+        elif life.code != 0:
+            self._breach("L5", f"a stop ended with exit code {life.code}: {life.why}")
+
+
+def run_seed(seed: int, hours: float, rate: float = 1.0, circumstances: Circumstances | None = None) -> Result:
+    """One seed from its beginning to its end.
+
+    hours   of virtual time before everything is healed
+    rate    troubles, as a multiple of `FAULTS_PER_HOUR`
+    """
+    began, given = time.perf_counter(), circumstances or drawn(seed)
+    trace = Trace()
+    referee = Referee(terms_of(given))
+    witness = Witness(referee, trace)
+    told: dict[str, object] = {}
+    with tempfile.TemporaryDirectory(prefix="tetrio-chaos-") as place:
+        main = functools.partial(_live, seed, hours, rate, given, witness, Path(place), told)
+        virtual_s = virtual.run(main, seed, [trace])
+    if trace.stuck is not None:
+        referee.breach("L7", virtual_s, f"a livelock in {trace.stuck}")
+    counts, cells = told["counts"], told["cells"]
+    assert isinstance(counts, dict) and isinstance(cells, set), "the run has told both"
+    return Result(
+        seed=seed,
+        sha256=trace.sha256(),
+        virtual_s=virtual_s,
+        wall_s=time.perf_counter() - began,
+        steps=trace.steps,
+        faults=dict(sorted(counts.items())),
+        violations=referee.violations,
+        cells=cells,
+        counts=dict(referee.counts),
+        last=witness.on_first or list(trace.recent),
+    )
+
+
+async def _live(
+    seed: int, hours: float, rate: float, given: Circumstances, witness: Witness, place: Path, told: dict[str, object]
+) -> float:
+    referee = witness.referee
+    async with with_internet(random.Random(f"{seed}:internet")) as internet:  # noqa: S311 - weather
+        world = World(seed, given, internet, witness, place)
+        async with running(world) as nursery:
+            chaos = Chaos(world, witness, nursery, FAULTS_PER_HOUR * rate)
+            told["counts"], told["cells"] = chaos.counts, chaos.cells
+            with trio.move_on_after(hours * 3600 + HORIZON_S) as horizon:
+                nursery.start_soon(chaos.keep_alive)
+                with trio.move_on_after(hours * 3600):
+                    if rate:
+                        await chaos.rage()
+                    await trio.sleep(math.inf)
+                slack_s = chaos.heal_all()
+                witness.trace.tell("healed")
+                await Demand(world, referee, slack_s).all()
+                chaos.end()
+            if horizon.cancelled_caught:
+                referee.breach("hang", trio.current_time(), "the run does not come to its end")
+        return trio.current_time()
+
+
+def terms_of(given: Circumstances) -> Terms:
+    """What the referee must know of the circumstances."""
+    settings = dict(text.split("=", 1) for text in given.settings)
+    return Terms(
+        base="ETH",
+        quote="FDUSD",
+        on_stop=settings.get("exit.on_stop", "cancel"),
+        protects=settings.get("exit.protect", "off") != "off",
+        reserve_base=Decimal(settings.get("symbol.reserve_base", "0")),
+        reserve_quote=Decimal(settings.get("symbol.reserve_quote", "0")),
+    )

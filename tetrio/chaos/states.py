@@ -1,0 +1,31 @@
+"""Where the executor is, as an onlooker sees it: to aim troubles at, and to count what was met; never to judge by."""
+
+from __future__ import annotations
+
+from tetrio.core.orders import OrderState
+from tetrio.live.bot import Bot
+
+IN_FLIGHT = {"order.place": "sent", "order.cancelReplace": "replacing", "order.cancel": "cancelling"}
+"""A request that is under way -> the state it is sent in."""
+STATES = ("idle", "sent", "resting", "partial", "replacing", "cancelling", "unknown", "taking", "resyncing", "stopping")
+
+
+def state_of(bot: Bot) -> str:
+    """The executor's state now, as far as it is no request under way."""
+    if bot.stop.is_set():
+        return "stopping"
+    if bot.status.phase != "ready":
+        return "resyncing"
+    sleeve = bot.sleeve
+    unfinished = sleeve.unfinished() if sleeve is not None else []
+    if any(order.state is OrderState.UNKNOWN for order in unfinished):
+        return "unknown"
+    if any(order.take for order in unfinished):
+        return "taking"
+    if len(unfinished) > 1:
+        return "replacing"
+    for order in unfinished:
+        if order.state is OrderState.SENT:
+            return "sent"
+        return "partial" if order.filled_lots else "resting"
+    return "idle"
