@@ -264,8 +264,8 @@ async def _until(holds: Callable[[], bool], within_s: float) -> bool:
 class Demand:
     """After healing: back, resting, and a stop in order."""
 
-    def __init__(self, world: World, referee: Referee, slack_s: float) -> None:
-        self.world, self.referee, self.slack_s = world, referee, slack_s
+    def __init__(self, world: World, referee: Referee, slack_s: float, quiet_s: float = QUIET_S) -> None:
+        self.world, self.referee, self.slack_s, self.quiet_s = world, referee, slack_s, quiet_s
         self.healed_s = trio.current_time()
 
     def _left(self, bound_s: float) -> float:
@@ -287,7 +287,7 @@ class Demand:
         self.world.say(Order(word="resume", by="chaos"))
         if not await _until(self._exits, self._left(RESTING_S)):
             self._breach("L2", f"no exit rests {RESTING_S:g} s after healing: {self._sight()}")
-        await trio.sleep(QUIET_S)
+        await trio.sleep(self.quiet_s)
         await self.stop()
 
     def _exits(self) -> bool:

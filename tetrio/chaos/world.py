@@ -210,14 +210,9 @@ class World:
         self.clock = HostClock()
         self.config = _configured(circumstances, token)
         self.market = open_market("synthetic", None, seed=seed, start_ns=BEGIN_NS, events_per_s=EVENTS_PER_S)
-        draw = random.Random(f"{seed}:keys")  # noqa: S311 - keys of a world that ends with its run
-        self.signer = Signer.generate(draw.randbytes(32))
-        self.authority = Authority.of(draw.randbytes(32))
+        self.signer, self.authority, contexts = _secrets(seed)
         self.exchange = Exchange(self._exchange_config())
         self.telegram = FakeBotApi(lambda: self.clock.now_ns() / NS)
-        contexts = {
-            name: self.authority.server_context(draw.randbytes(32), [name]) for name in (*FACES.values(), TELEGRAM)
-        }
         self.hosts = {name: internet.host(name) for name in contexts}
         knocked = witness.knocked
         self.fronts = {
@@ -319,6 +314,15 @@ async def running(world: World) -> AsyncIterator[trio.Nursery]:
                 yield inner
                 inner.cancel_scope.cancel()
             outer.cancel_scope.cancel()
+
+
+@functools.lru_cache(maxsize=4)
+def _secrets(seed: int) -> tuple[Signer, Authority, dict[str, ssl.SSLContext]]:
+    """Keys and certificates of a world: the same for each run of a seed."""
+    draw = random.Random(f"{seed}:keys")  # noqa: S311 - of a world that ends with its run
+    signer, authority = Signer.generate(draw.randbytes(32)), Authority.of(draw.randbytes(32))
+    names = (*FACES.values(), TELEGRAM)
+    return signer, authority, {name: authority.server_context(draw.randbytes(32), [name]) for name in names}
 
 
 def _configured(circumstances: Circumstances, token: Path) -> Config:

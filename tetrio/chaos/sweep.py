@@ -1,0 +1,159 @@
+"""Sweeps: die at each of many steps, be cut at each byte, and be judged by the same referee.
+
+A kill point is a step of the scheduler of one seed's run: at that step the process of the bot is gone, and another one is
+started, empty. A cut is one byte of what goes over the account link in an exit episode, in one direction: the link is
+cut right behind it. Both run in a world without other troubles, so that what is found is this one's doing.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import random
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import trio
+
+from tetrio.chaos.circumstances import LIVELY
+from tetrio.chaos.referee import Referee, Violation
+from tetrio.chaos.run import Demand, Witness, terms_of
+from tetrio.chaos.states import IN_FLIGHT, state_of
+from tetrio.chaos.trace import Trace
+from tetrio.chaos.world import Circumstances, World, running
+from tetrio.net import virtual
+from tetrio.net.internet import with_internet
+from tetrio.operator import Order
+from tetrio.sim.fault.mishaps import Armed
+
+REBIRTH_S = 1.0
+EPISODE_S, QUIET_S = 8.0, 1.0
+LOOK_EVERY = 20
+"""Steps between two looks at the executor's state, while a run is measured."""
+SETTLED = Circumstances(settings=(*LIVELY, "exit.chase=join"), fund="ETH=0.4,FDUSD=0", fills="touch")
+
+
+@attrs.frozen(kw_only=True)
+class Point:
+    """What became of one place of a sweep."""
+
+    at: int
+    """The step, or the byte."""
+    state: str
+    """Of the executor there, as far as it was seen."""
+    violations: list[Violation]
+    last: list[str]
+
+
+@attrs.frozen(kw_only=True)
+class Length:
+    """A run without troubles, measured."""
+
+    steps: int
+    states: dict[int, str]
+    """Step -> state of the executor, every so often."""
+
+
+class _Play:
+    """One run of a sweep."""
+
+    def __init__(self, seed: int, seconds: float, circumstances: Circumstances) -> None:
+        self.seed, self.seconds, self.circumstances = seed, seconds, circumstances
+        self.trace = Trace()
+        self.referee = Referee(terms_of(circumstances))
+        self.witness = Witness(self.referee, self.trace)
+        self.world: World
+
+    def run(self, befall: Callable[[World], None] | None = None) -> None:
+        """From the beginning to the demand for progress; `befall` is called once the world is there."""
+        with tempfile.TemporaryDirectory(prefix="tetrio-chaos-") as place:
+            virtual.run(functools.partial(self._main, Path(place), befall), self.seed, [self.trace])
+        if self.trace.stuck is not None:
+            self.referee.breach("L7", 0.0, f"a livelock in {self.trace.stuck}")
+
+    async def _main(self, place: Path, befall: Callable[[World], None] | None) -> None:
+        async with with_internet(random.Random(f"{self.seed}:internet")) as internet:  # noqa: S311 - weather
+            self.world = world = World(self.seed, self.circumstances, internet, self.witness, place)
+            async with running(world) as nursery:
+                if befall is not None:
+                    befall(world)
+                nursery.start_soon(self._keep_alive, nursery)
+                nursery.start_soon(self._want_exits)
+                with trio.move_on_after(self.seconds):
+                    await trio.sleep(math.inf)
+                with trio.fail_after(300):
+                    await Demand(world, self.referee, 0.0, QUIET_S).all()
+
+    async def _keep_alive(self, nursery: trio.Nursery) -> None:
+        while True:
+            life = self.world.bear(nursery)
+            await life.ended.wait()
+            await trio.sleep(REBIRTH_S)
+
+    async def _want_exits(self) -> None:
+        """The operator wants one exit after the other."""
+        while True:
+            await trio.sleep(3.0)
+            if self.world.lives and self.world.life.status.phase == "ready" and not self.world.life.status.armed:
+                self.world.say(Order(word="exit", by="chaos"))
+
+    def point(self, at: int, state: str) -> Point:
+        """What became of it."""
+        return Point(at=at, state=state, violations=self.referee.violations, last=self.witness.on_first)
+
+
+def measure(seed: int, seconds: float) -> Length:
+    """How many steps the undisturbed run has until it is to be judged, and where the executor is on the way."""
+    play = _Play(seed, seconds, SETTLED)
+    states: dict[int, str] = {}
+    steps = 0
+
+    def look(step: int) -> None:
+        nonlocal steps
+        if step % LOOK_EVERY == 0 and hasattr(play, "world") and play.world.lives and trio.current_time() < seconds:
+            steps = step
+            states[step] = state_of(play.world.life.bot)
+
+    def requested(method: str) -> None:
+        if method in IN_FLIGHT:
+            states[play.trace.steps] = IN_FLIGHT[method]
+
+    play.trace.on_step = look
+    play.witness.on_request = requested
+    play.run()
+    return Length(steps=steps, states=states)
+
+
+def kill_at(seed: int, seconds: float, step: int, state: str = "") -> Point:
+    """The bot dies right before that step."""
+    play = _Play(seed, seconds, SETTLED)
+
+    def kill(now: int) -> None:
+        if now == step and hasattr(play, "world") and play.world.lives:
+            play.world.life.kill(silently=step % 3 == 0)
+
+    play.trace.on_step = kill
+    play.run()
+    return play.point(step, state)
+
+
+def cut_at(seed: int, byte: int, direction: str) -> Point:
+    """The first account link is cut behind that byte of what goes into or out of the exchange."""
+    play, armed = _Play(seed, EPISODE_S, SETTLED), list[Armed]()
+
+    def arm(world: World) -> None:
+        armed.append(world.exchange.mishaps.arm(f"cut:ws_api:{direction}:{byte}"))
+
+    play.run(arm)
+    return play.point(byte, direction if armed[0].count else "")
+
+
+def bytes_of_episode(seed: int, direction: str) -> int:
+    """How many bytes go that way over the first account link: a cut behind more of them never strikes."""
+    least, most = 0, 1 << 20
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (middle, most) if cut_at(seed, middle, direction).state else (least, middle)
+    return most
