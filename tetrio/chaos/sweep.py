@@ -1,17 +1,18 @@
 """Sweeps: die at each of many steps, be cut at each byte, and be judged by the same referee.
 
-A kill point is a step of the scheduler of one seed's run: at that step the process of the bot is gone, and another one is
-started, empty. A cut is one byte of what goes over the account link in an exit episode, in one direction: the link is
+A kill point is a step of the scheduler of one seed's run: at that step the process of the bot is gone, and another one
+is started, empty. A cut is one byte of what goes over the account link in an exit episode, in one direction: the link is
 cut right behind it. Both run in a world without other troubles, so that what is found is this one's doing.
 """
 
 from __future__ import annotations
 
+import collections
 import functools
 import math
 import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
@@ -29,6 +30,8 @@ from tetrio.operator import Order
 from tetrio.sim.fault.mishaps import Armed
 
 REBIRTH_S = 1.0
+KILLED_S = 60.0
+"""Of the run in which a bot is killed."""
 EPISODE_S, QUIET_S = 8.0, 1.0
 LOOK_EVERY = 20
 """Steps between two looks at the executor's state, while a run is measured."""
@@ -124,6 +127,52 @@ def measure(seed: int, seconds: float) -> Length:
     play.witness.on_request = requested
     play.run()
     return Length(steps=steps, states=states)
+
+
+@attrs.frozen
+class Place:
+    """One place of a sweep: a step, or a byte and its direction."""
+
+    seed: int
+    at: int
+    state: str
+    direction: str = ""
+    """"in" to the exchange, "out" of it; "" is a step."""
+
+
+def steps(seed: int, count: int, seconds: float = KILLED_S) -> list[Place]:
+    """So many steps, spread over the run of a seed."""
+    length = measure(seed, seconds)
+    known = sorted(length.states)
+    places = []
+    for number in range(count):
+        step = 1 + length.steps * number // count
+        nearest = min(known, key=lambda each: abs(each - step))
+        places.append(Place(seed, step, length.states[nearest]))
+    return places
+
+
+def bytes_to_cut(seed: int, count: int) -> list[Place]:
+    """So many bytes at most, spread over both directions; all there are where `count` allows it."""
+    totals = {direction: bytes_of_episode(seed, direction) for direction in ("in", "out")}
+    every = max(1, -(-sum(totals.values()) // count))
+    return [
+        Place(seed, at, direction, direction)
+        for direction, total in totals.items()
+        for at in range(1, total + 1, every)
+    ]
+
+
+def play(place: Place) -> Point:
+    """Die, or be cut, there."""
+    if place.direction:
+        return cut_at(place.seed, place.at, place.direction)
+    return kill_at(place.seed, KILLED_S, place.at, place.state)
+
+
+def states(points: Sequence[Point]) -> list[tuple[str, int]]:
+    """How many points fell into each state."""
+    return sorted(collections.Counter(point.state or "none" for point in points).items())
 
 
 def kill_at(seed: int, seconds: float, step: int, state: str = "") -> Point:

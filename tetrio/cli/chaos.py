@@ -14,6 +14,7 @@ from tetrio.cli.common import Usage, command
 
 if TYPE_CHECKING:
     from tetrio.chaos.run import Result
+    from tetrio.chaos.sweep import Point
     from tetrio.cli.common import Commands
 
 TEN_MINUTES_H = 1 / 6
@@ -37,6 +38,12 @@ def add(commands: Commands) -> None:
         metavar="R",
         help="how often something goes wrong: 1 is 90 times an hour",
     )
+    chaos.add_argument(
+        "--sweep",
+        choices=("kills", "bytes"),
+        help="instead: kill at many steps, or cut behind each byte, of one seed's run",
+    )
+    chaos.add_argument("--points", type=int, default=1000, metavar="N", help="with --sweep: so many steps, or bytes")
     chaos.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
 
 
@@ -56,6 +63,8 @@ def _rate(text: str) -> float:
 
 
 def _chaos(options: argparse.Namespace) -> int:
+    if options.sweep:
+        return _sweep(options)
     seeds = _seeds(options)
     bad = 0
     cells: set[tuple[str, str]] = set()
@@ -94,10 +103,43 @@ def _results(seeds: range, options: argparse.Namespace) -> Iterator[Result]:
         yield from pool.map(_one, given)
 
 
+def _sweep(options: argparse.Namespace) -> int:
+    from tetrio.chaos import sweep
+
+    _quiet()
+    seed = options.seed or 0
+    places = sweep.steps(seed, options.points) if options.sweep == "kills" else sweep.bytes_to_cut(seed, options.points)
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(max(1, options.jobs), mp_context=spawn, initializer=_quiet) as pool:
+        points = list(pool.map(sweep.play, places, chunksize=8))
+    bad = [point for point in points if point.violations]
+    for point in points if options.json else bad:
+        print(json.dumps(_point(point)) if options.json else _told(point), flush=True)
+    if not options.json:
+        states = ", ".join(f"{state} {count}" for state, count in sweep.states(points))
+        print(f"{len(points)} {options.sweep} of seed {seed} ({states}): {len(bad)} with a violation")
+    return 1 if bad else 0
+
+
+def _point(point: Point) -> dict[str, object]:
+    violations = [{"invariant": each.invariant, "at_s": each.at_s, "what": each.what} for each in point.violations]
+    return {"at": point.at, "state": point.state, "violations": violations}
+
+
+def _told(point: Point) -> str:
+    lines = [f"    {line}" for line in point.last]
+    lines += [f"  {each.invariant} violated at {each.at_s:.3f} s: {each.what}" for each in point.violations]
+    return "\n".join([f"at {point.at} ({point.state}):", *lines])
+
+
+def _quiet() -> None:
+    logging.getLogger("tetrio").setLevel(logging.CRITICAL)  # what the exchange's side says of its faults
+
+
 def _one(given: tuple[int, float, float]) -> Result:
     from tetrio.chaos.run import run_seed
 
-    logging.getLogger("tetrio").setLevel(logging.CRITICAL)  # what the exchange's side says of its faults
+    _quiet()
     return run_seed(*given)
 
 
