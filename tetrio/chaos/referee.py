@@ -190,7 +190,7 @@ class Referee:
         elif what == "ready":
             self._ready.add(number)
         elif what == "stopping":
-            self._stopping = at_s, self._unresolved() is not None
+            self._stopping = at_s, self._in_doubt() is not None
         elif what in ("killed", "ended"):
             self._dead_s[number] = at_s
             if what == "ended":
@@ -371,10 +371,15 @@ class Referee:
 
     def _unresolved(self) -> _Mutation | None:
         """The latest mutation, where nobody has told, and nobody has asked, what became of it."""
+        last = self._in_doubt()
+        if last is not None and last.asked >= PROBES and self._now - last.at_s >= ABSENT_AFTER_S:
+            return None  # asked for long enough: it never was
+        return last
+
+    def _in_doubt(self) -> _Mutation | None:
+        """The latest mutation, where nothing has told what became of it."""
         last = self._last
         if last is None or last.answered_at is not None or last.recorded or last.found:
-            return None
-        if last.asked >= PROBES and self._now - last.at_s >= ABSENT_AFTER_S:
             return None
         return last
 
@@ -412,7 +417,7 @@ class Referee:
             self._breach("L6", f"process {number} ended by itself, with exit code {code}")
             return
         began_s, doubtful = self._stopping
-        most = UNKNOWN_STOP_S if doubtful or self._unresolved() is not None else STOP_S
+        most = UNKNOWN_STOP_S if doubtful or self._in_doubt() is not None else STOP_S
         if self._now - began_s > most + 0.5:
             self._breach("L5", f"the stop took {self._now - began_s:.1f} s")
         if code == 0 and self.terms.on_stop == "cancel" and self.open_orders:
