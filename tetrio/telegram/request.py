@@ -22,6 +22,7 @@ from telegram.request import BaseRequest, RequestData
 
 from tetrio.log import Secret, one_line, redact
 from tetrio.net.clock import machine_s
+from tetrio.net.trust import given_context
 
 STAND_IN = "0:hidden"
 """What the library takes for the token."""
@@ -66,6 +67,7 @@ class Request(BaseRequest):
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=0),
             follow_redirects=False,
             trust_env=False,
+            verify=given_context() or True,
         )
 
     @property
