@@ -131,6 +131,7 @@ class Referee:
         self._flattened = False
         self._away_until = 0.0
         self._away_told_s: float | None = None
+        self._away_tellings = 0
 
     # -- what it is told --------------------------------------------------------------------------------------------
     def audit(self, at_s: float, line: Line) -> None:
@@ -207,8 +208,14 @@ class Referee:
             self._flattened = True
 
     def stay_away(self, at_s: float, for_s: float) -> None:
-        """The exchange shuts the bot's address out; the first refusal tells it."""
-        self._away_until, self._away_told_s = at_s + for_s, None
+        """The exchange shuts the bot's address out, and will say so to whoever asks."""
+        self._away_until, self._away_told_s, self._away_tellings = at_s + for_s, None, 0
+
+    def told_away(self, at_s: float, *, certain: bool = True) -> None:
+        """An answer that tells of the ban was given; not `certain` to arrive where the network is bad as well."""
+        self._away_tellings += 1
+        if self._away_told_s is None and (certain or self._away_tellings > 1):
+            self._away_told_s = at_s
 
     def let_in(self) -> None:
         """It does so no more."""
@@ -217,11 +224,8 @@ class Referee:
     def knocked(self, at_s: float) -> None:
         """A connection to any face has come about."""
         self._now = at_s
-        if at_s >= self._away_until:
-            return
-        if self._away_told_s is None:
-            self._away_told_s = at_s
-        elif at_s > self._away_told_s + IN_FLIGHT_S:
+        told_s = self._away_told_s
+        if told_s is not None and told_s + IN_FLIGHT_S < at_s < self._away_until:
             self._breach("S16", f"a connection while shut out for {self._away_until - at_s:.1f} s more")
 
     def rules_changed(self, at_s: float) -> None:

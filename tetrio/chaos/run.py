@@ -75,6 +75,8 @@ class Witness:
         self.on_request: Callable[[str], None] | None = None
         """Called with the method of each request, before it is served."""
         self.on_first: list[str] = []
+        self.undisturbed: Callable[[], bool] = lambda: True
+        """Whether an answer of the exchange is certain to arrive, as far as other troubles go."""
 
     @staticmethod
     def _now() -> float:
@@ -132,6 +134,11 @@ class Witness:
         """The exchange shuts the bot out."""
         self.referee.stay_away(self._now(), for_s)
 
+    def told_away(self) -> None:
+        """An answer has told the bot that it is shut out."""
+        self.trace.tell("told to stay away")
+        self.referee.told_away(self._now(), certain=self.undisturbed())
+
     def let_in(self) -> None:
         """It does so no more."""
         self.referee.let_in()
@@ -165,6 +172,7 @@ class Chaos:
         self._expected_end = False
         self._over = False
         witness.on_request = self._requested
+        witness.undisturbed = lambda: len(self._heals) <= 1
 
     # -- living and dying -------------------------------------------------------------------------------------------
     async def keep_alive(self) -> None:

@@ -82,6 +82,9 @@ class Witness(Protocol):
     def stay_away(self, for_s: float) -> None:
         """The exchange shuts the bot out for so long."""
 
+    def told_away(self) -> None:
+        """An answer has told the bot that it is shut out."""
+
     def let_in(self) -> None:
         """It does so no more."""
 
@@ -212,6 +215,7 @@ class World:
         self.market = open_market("synthetic", None, seed=seed, start_ns=BEGIN_NS, events_per_s=EVENTS_PER_S)
         self.signer, self.authority, contexts = _secrets(seed)
         self.exchange = Exchange(self._exchange_config())
+        self.exchange.venue.addresses.on_banned = witness.told_away
         self.telegram = FakeBotApi(lambda: self.clock.now_ns() / NS)
         self.hosts = {name: internet.host(name) for name in contexts}
         knocked = witness.knocked

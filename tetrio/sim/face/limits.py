@@ -79,10 +79,18 @@ class Window:
         return msgspec.structs.replace(self.limit, count=self.count(now_ms))
 
 
+def _nobody_listens() -> None:
+    """No answer is told to anybody beside the client."""
+
+
 class Address:
     """What one client address has used, over all its connections to all services, and whether it is shut out."""
 
-    def __init__(self, limits: Sequence[RateLimit], bans: BanRules) -> None:
+    def __init__(
+        self, limits: Sequence[RateLimit], bans: BanRules, on_banned: Callable[[], None] = _nobody_listens
+    ) -> None:
+        """`on_banned` is called with each answer that tells of a ban (418)."""
+        self._on_banned = on_banned
         self.weight = Window(limit_of(limits, "REQUEST_WEIGHT"))
         self.banned_until_ms = 0
         self.used_ms = 0
@@ -183,6 +191,7 @@ class Address:
                 f"Way too much request weight used; IP banned until {self.banned_until_ms}. "
                 "Please use WebSocket Streams for live updates to avoid bans."
             )
+            self._on_banned()
             raise _refused(-1003, msg, 418, now_ms, self.banned_until_ms)
 
 
@@ -192,6 +201,8 @@ class Addresses:
     def __init__(self, limits: Sequence[RateLimit], bans: BanRules | None = None) -> None:
         self._limits, self._bans = tuple(limits), bans or BanRules()
         self._known: dict[str, Address] = {}
+        self.on_banned: Callable[[], None] = _nobody_listens
+        """Called with each answer that tells of a ban (418)."""
 
     def __len__(self) -> int:
         return len(self._known)
@@ -202,7 +213,7 @@ class Addresses:
         if found is None:
             if len(self._known) >= MAX_ADDRESSES:
                 self._forget()
-            found = self._known[host] = Address(self._limits, self._bans)
+            found = self._known[host] = Address(self._limits, self._bans, lambda: self.on_banned())
         return found
 
     def ban(self, host: str, until_ms: int) -> None:
