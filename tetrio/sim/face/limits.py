@@ -213,8 +213,11 @@ class Addresses:
         if found is None:
             if len(self._known) >= MAX_ADDRESSES:
                 self._forget()
-            found = self._known[host] = Address(self._limits, self._bans, lambda: self.on_banned())
+            found = self._known[host] = Address(self._limits, self._bans, self._told)
         return found
+
+    def _told(self) -> None:
+        self.on_banned()  # as it is by then: who listens may come later
 
     def ban(self, host: str, until_ms: int) -> None:
         """Shut a host out until `until_ms`, ms of the service clock, and close its connections to the WebSocket API."""

@@ -1,0 +1,490 @@
+"""Each invariant of the referee's: a record that breaks it is named by it, one that nearly breaks it by nothing."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from tetrio.chaos.referee import Referee, Terms
+
+SYNCED = ("userDataStream.subscribe", "account.status", "openOrders.status")
+NAME = "tt-abc123-aaaaa-1t-{}"
+
+
+class Record:
+    """What the exchange might have seen, an event after the other: opening funds, a process, a session in step."""
+
+    def __init__(self, *, synced: bool = True, ready: bool = True, ended: bool = False, **terms: Any) -> None:
+        self.referee = Referee(Terms(base="ETH", quote="FDUSD", **terms))
+        self.at, self._ids, self._orders = 0.0, 0, 0
+        self.held = {"ETH": Decimal(1), "FDUSD": Decimal(1000)}
+        self.line("deposit", asset="ETH", balances=self.balances())
+        self.referee.life(self.at, 1, "started")
+        self.connect(1)
+        if synced:
+            for method in SYNCED:
+                self.answered(method)
+        if ready:
+            self.referee.life(self.at, 1, "ready")
+
+    @property
+    def named(self) -> list[str]:
+        return [each.invariant for each in self.referee.violations]
+
+    def balances(self) -> dict[str, list[str]]:
+        return {asset: [str(amount), "0"] for asset, amount in self.held.items()}
+
+    def line(self, ev: str, **fields: Any) -> None:
+        self.referee.audit(self.at, {"ev": ev, **fields})
+
+    def connect(self, number: int, face: str = "ws_api") -> None:
+        self.line("connect", connection=number, face=face)
+
+    def sent(self, method: str, connection: int = 1, **params: Any) -> int:
+        self._ids += 1
+        message = json.dumps({"id": self._ids, "method": method, "params": params})
+        self.referee.request(self.at, connection, message)
+        return self._ids
+
+    def replied(self, number: int, status: int = 200, connection: int = 1, **error: Any) -> None:
+        body: dict[str, Any] = {"id": number, "status": status}
+        if error:
+            body["error"] = error
+        self.referee.reply(self.at, connection, json.dumps(body).encode())
+
+    def answered(self, method: str, connection: int = 1, **params: Any) -> None:
+        self.replied(self.sent(method, connection, **params), connection=connection)
+
+    def placed(self, name: str, connection: int = 1) -> int:
+        return self.sent("order.place", connection, newClientOrderId=name)
+
+    def accepted(
+        self, name: str, *, side: str = "SELL", kind: str = "LIMIT_MAKER", qty: str = "1", price: str = "900"
+    ) -> None:
+        self._orders += 1
+        self.line("accept", client_order_id=name, order_id=self._orders, side=side, type=kind, qty=qty, price=price)
+
+    def filled(
+        self, name: str, qty: str, *, maker: bool = True, status: str = "PARTIALLY_FILLED", fee: str = "0"
+    ) -> None:
+        """A SELL at 900."""
+        self.held["ETH"] -= Decimal(qty)
+        self.held["FDUSD"] += Decimal(qty) * 900 - Decimal(fee)
+        self.line(
+            "fill", client_order_id=name, side="SELL", last_qty=qty, last_price="900", commission=fee,
+            commission_asset="FDUSD", maker=maker, status=status, balances=self.balances(),
+        )  # fmt: skip
+
+    def rested(self, number: int = 1, **how: Any) -> str:
+        name = NAME.format(number)
+        asked = self.placed(name)
+        self.accepted(name, **how)
+        self.replied(asked)
+        return name
+
+
+# -- S1, S2: what is held ---------------------------------------------------------------------------------------------
+
+
+def test_an_order_for_more_than_is_held_is_seen() -> None:
+    record = Record()
+    record.rested(qty="1.0001")
+    assert record.named == ["S1"]
+
+
+def test_an_order_for_all_that_is_held_is_fine() -> None:
+    record = Record()
+    record.rested(qty="1")
+    record.filled(NAME.format(1), "1", status="FILLED")
+    assert record.named == []
+
+
+def test_a_reserve_is_nobody_s_to_sell() -> None:
+    record = Record(reserve_base=Decimal("0.1"))
+    record.rested(qty="0.9")
+    assert record.named == []
+    record.line("cancel", client_order_id=NAME.format(1))
+    record.rested(2, qty="0.9001")
+    assert record.named == ["S1"]
+
+
+def test_more_filled_than_sent_is_seen() -> None:
+    record = Record()
+    record.rested(qty="0.5")
+    record.filled(NAME.format(1), "0.3")
+    record.filled(NAME.format(1), "0.3")
+    assert record.named == ["S1"]
+
+
+def test_an_order_for_more_than_the_quote_is_seen() -> None:
+    record = Record(reserve_quote=Decimal(100))
+    record.rested(side="BUY", qty="1", price="900")
+    assert record.named == []
+    record.line("cancel", client_order_id=NAME.format(1))
+    record.rested(2, side="BUY", qty="1", price="900.01")
+    assert record.named == ["S2"]
+
+
+# -- S3: one live order -----------------------------------------------------------------------------------------------
+
+
+def test_two_live_orders_are_seen() -> None:
+    record = Record()
+    record.rested(1, qty="0.1")
+    record.rested(2, qty="0.1")
+    assert record.named == ["S3"]
+    assert record.referee.most_live == 2
+
+
+def test_one_after_the_other_is_fine_and_so_is_somebody_else_s() -> None:
+    record = Record()
+    record.accepted("web_1", qty="0.1")
+    record.rested(1, qty="0.1")
+    record.line("cancel", client_order_id=NAME.format(1))
+    record.rested(2, qty="0.1")
+    assert record.named == []
+
+
+def test_the_mode_that_may_leave_two_orders_is_seen() -> None:
+    record = Record()
+    record.rested(1, qty="0.1")
+    replace = {"cancelOrigClientOrderId": NAME.format(1), "newClientOrderId": NAME.format(2)}
+    record.sent("order.cancelReplace", **replace, cancelReplaceMode="ALLOW_FAILURE")
+    assert record.named == ["S3"]
+
+
+# -- S4: one unresolved mutation --------------------------------------------------------------------------------------
+
+
+def test_a_mutation_on_top_of_an_unknown_one_is_seen() -> None:
+    record = Record()
+    record.placed(NAME.format(1))
+    record.at += 60
+    record.placed(NAME.format(2))
+    assert record.named == ["S4"]
+
+
+def test_an_answer_that_says_unknown_resolves_nothing() -> None:
+    record = Record()
+    record.replied(record.placed(NAME.format(1)), 504, code=-1007, msg="Timeout")
+    record.placed(NAME.format(2))
+    assert record.named == ["S4"]
+
+
+def test_one_refused_for_certain_is_resolved() -> None:
+    record = Record()
+    record.replied(record.placed(NAME.format(1)), 400, code=-2010, msg="Order would immediately match and take.")
+    record.placed(NAME.format(2))
+    assert record.named == []
+
+
+def test_one_that_was_asked_for_and_found_is_resolved() -> None:
+    record = Record()
+    record.placed(NAME.format(1))
+    record.answered("order.status", origClientOrderId=NAME.format(1))
+    record.placed(NAME.format(2))
+    assert record.named == []
+
+
+def _probed(times: int, over_s: float) -> Record:
+    record = Record()
+    record.placed(NAME.format(1))
+    for _ in range(times):
+        record.at += over_s / times
+        asked = record.sent("order.status", origClientOrderId=NAME.format(1))
+        record.replied(asked, 400, code=-2013, msg="Order does not exist.")
+    record.placed(NAME.format(2))
+    return record
+
+
+def test_one_is_absent_after_two_probes_and_time_enough() -> None:
+    assert _probed(2, 13).named == []
+    assert _probed(1, 13).named == ["S4"]
+    assert _probed(2, 5).named == ["S4"]
+
+
+def test_another_process_s_doubt_is_its_own() -> None:
+    record = Record()
+    record.placed(NAME.format(1))
+    record.referee.life(record.at, 1, "killed")
+    record.referee.life(record.at, 2, "started")
+    record.connect(2)
+    for method in SYNCED:
+        record.answered(method, 2)
+    record.referee.life(record.at, 2, "ready")
+    record.placed("tt-abc123-bbbbb-1t-1", 2)
+    assert record.named == []
+
+
+# -- S5, S6, S7 -------------------------------------------------------------------------------------------------------
+
+
+def test_an_id_that_is_used_twice_is_seen() -> None:
+    record = Record()
+    record.rested(1, qty="0.1")
+    record.filled(NAME.format(1), "0.1", status="FILLED")
+    record.replied(record.placed(NAME.format(1)))
+    assert record.named == ["S5"]
+
+
+def test_a_taking_order_without_a_reason_is_seen() -> None:
+    record = Record()
+    record.rested(kind="LIMIT")
+    assert record.named == ["S6"]
+
+
+def test_a_hard_stop_may_take_and_a_manual_exit_after_flatten() -> None:
+    record = Record()
+    record.accepted("tt-abc123-aaaaa-1h-1", kind="LIMIT")
+    record.line("expire", client_order_id="tt-abc123-aaaaa-1h-1")
+    assert record.named == []
+    record.accepted("tt-abc123-aaaaa-1m-2", kind="LIMIT")
+    record.line("expire", client_order_id="tt-abc123-aaaaa-1m-2")
+    assert record.named == ["S6"]
+    record.referee.said(record.at, "flatten")
+    record.accepted("tt-abc123-aaaaa-2m-3", kind="LIMIT")
+    assert record.named == ["S6"]
+
+
+def test_a_protective_stop_is_for_those_who_asked_for_it() -> None:
+    name = "tt-abc123-aaaaa-1h-1"
+    for protects, named in ((True, []), (False, ["S6"])):
+        record = Record(protects=protects)
+        record.accepted(name, kind="STOP_LOSS_LIMIT")
+        assert record.named == named
+
+
+def test_a_maker_that_took_is_seen() -> None:
+    record = Record()
+    record.rested()
+    record.filled(NAME.format(1), "0.1", maker=False)
+    assert record.named == ["S6"]
+
+
+def test_an_order_off_the_grid_is_seen_unless_the_rules_have_just_changed() -> None:
+    for changed, named in ((False, ["S7"]), (True, [])):
+        record = Record()
+        if changed:
+            record.referee.rules_changed(record.at)
+        record.replied(record.placed(NAME.format(1)), 400, code=-1013, msg="Filter failure: LOT_SIZE")
+        assert record.named == named
+
+
+# -- S9, S29, S22, F130 -----------------------------------------------------------------------------------------------
+
+
+def test_an_order_before_the_session_is_in_step_is_seen() -> None:
+    record = Record(synced=False)
+    record.answered("userDataStream.subscribe")
+    record.answered("account.status")
+    record.placed(NAME.format(1))
+    assert record.named == ["S9"]
+
+
+def test_what_was_asked_and_not_answered_counts_for_nothing() -> None:
+    record = Record(synced=False)
+    for method in SYNCED[:-1]:
+        record.answered(method)
+    record.sent(SYNCED[-1])
+    record.placed(NAME.format(1))
+    assert record.named == ["S9"]
+
+
+def test_an_order_before_ready_is_seen() -> None:
+    record = Record(ready=False)
+    record.placed(NAME.format(1))
+    assert record.named == ["S29"]
+
+
+def test_an_order_of_a_dead_process_is_seen_but_not_its_last_words() -> None:
+    for after_s, named in ((5.0, []), (7.0, ["S22"])):
+        record = Record()
+        record.rested(1, qty="0.1")
+        record.line("cancel", client_order_id=NAME.format(1))
+        record.referee.life(record.at, 1, "killed")
+        record.referee.life(record.at, 2, "started")
+        record.at += after_s
+        record.placed(NAME.format(2))
+        assert record.named == named
+
+
+def test_an_order_after_a_halt_is_seen_but_not_a_cancel() -> None:
+    record = Record()
+    record.rested(1, qty="0.1")
+    record.referee.said(record.at, "halt")
+    record.at += 10
+    record.answered("order.cancel", origClientOrderId=NAME.format(1))
+    assert record.named == []
+    record.placed(NAME.format(2))
+    assert record.named == ["F130"]
+
+
+def test_a_halt_holds_over_a_restart_and_ends_by_resume() -> None:
+    record = Record()
+    record.referee.said(record.at, "halt")
+    record.referee.life(record.at, 1, "killed")
+    record.referee.life(record.at, 2, "started")
+    record.referee.life(record.at, 2, "ready")
+    record.at += 10
+    record.replied(record.placed("tt-abc123-bbbbb-1t-1"))
+    assert record.named == ["F130"]
+    record.referee.said(record.at, "resume")
+    record.at += 10
+    record.placed("tt-abc123-bbbbb-1t-2")
+    assert record.named == ["F130"]
+
+
+# -- S15, S16 ---------------------------------------------------------------------------------------------------------
+
+
+def test_too_many_connections_are_seen() -> None:
+    record = Record()
+    for number in range(2, 61):
+        record.at += 4
+        record.connect(number, "stream")
+    assert record.named == []
+    record.connect(61, "stream")
+    assert record.named == ["S15"]
+
+
+def _refused(times: int, apart_s: float) -> Record:
+    record = Record()
+    for number in range(times):
+        record.at += apart_s
+        asked = record.placed(NAME.format(number))
+        record.replied(asked, 400, code=-2010, msg="Account has insufficient balance for requested action.")
+    return record
+
+
+def test_the_same_refusal_again_and_again_is_seen() -> None:
+    assert _refused(4, 1).named == []
+    assert _refused(5, 1).named == ["S15"]
+    assert _refused(20, 60).named == []
+
+
+def test_post_only_refusals_are_the_market_s() -> None:
+    record = Record()
+    for number in range(20):
+        record.replied(
+            record.placed(NAME.format(number)), 400, code=-2010, msg="Order would immediately match and take."
+        )
+    assert record.named == []
+
+
+def _shut_out(*, told: bool, certain: bool = True, after_s: float = 10) -> Record:
+    record = Record()
+    record.referee.stay_away(record.at, 30)
+    if told:
+        record.referee.told_away(record.at, certain=certain)
+    record.at += after_s
+    record.referee.knocked(record.at)
+    return record
+
+
+def test_who_comes_although_it_was_told_to_stay_away_is_seen() -> None:
+    assert _shut_out(told=True).named == ["S16"]
+    assert _shut_out(told=False).named == []
+    assert _shut_out(told=True, certain=False).named == []
+    assert _shut_out(told=True, after_s=31).named == []
+
+
+def test_a_ban_that_was_lifted_is_over() -> None:
+    record = Record()
+    record.referee.stay_away(record.at, 30)
+    record.referee.told_away(record.at)
+    record.referee.let_in()
+    record.at += 10
+    record.referee.knocked(record.at)
+    assert record.named == []
+
+
+# -- S21, S23, S30 ----------------------------------------------------------------------------------------------------
+
+
+def test_cancelling_everything_is_seen() -> None:
+    record = Record()
+    record.sent("openOrders.cancelAll", symbol="ETHFDUSD")
+    assert record.named == ["S21"]
+
+
+def test_cancelling_somebody_else_s_order_is_seen() -> None:
+    record = Record()
+    record.accepted("web_1", qty="0.1")
+    record.sent("order.cancel", orderId=1)
+    record.sent("order.cancel", origClientOrderId="web_1")
+    assert record.named == ["S21", "S21"]
+
+
+def test_cancelling_an_own_order_by_either_name_is_fine() -> None:
+    record = Record()
+    record.rested(1, qty="0.1")
+    record.sent("order.cancel", orderId=1)
+    record.sent("order.cancel", origClientOrderId=NAME.format(1))
+    assert record.named == []
+
+
+def test_half_a_request_is_seen() -> None:
+    record = Record()
+    record.referee.request(record.at, 1, '{"id": 7, "method": "order.pl')
+    assert record.named == ["S23"]
+
+
+def test_a_balance_that_is_not_accounted_for_is_seen() -> None:
+    record = Record()
+    record.rested()
+    record.filled(NAME.format(1), "0.1", fee="0.09")
+    assert record.named == []
+    record.held["FDUSD"] += Decimal("0.01")
+    record.filled(NAME.format(1), "0.1")
+    assert record.named == ["S30"]
+
+
+# -- L5, L6: how a process ends ---------------------------------------------------------------------------------------
+
+
+def _stopped(after_s: float, code: int = 0, *, doubtful: bool = False, left: bool = False, **terms: Any) -> Record:
+    record = Record(**terms)
+    if left:
+        record.rested(1, qty="0.1")
+    if doubtful:
+        record.placed(NAME.format(2))
+    record.referee.life(record.at, 1, "stopping")
+    record.at += after_s
+    record.referee.life(record.at, 1, "ended", code)
+    return record
+
+
+def test_a_stop_that_takes_too_long_is_seen() -> None:
+    assert _stopped(5).named == []
+    assert _stopped(6).named == ["L5"]
+    assert _stopped(15, doubtful=True).named == []
+    assert _stopped(16, doubtful=True).named == ["L5"]
+
+
+def test_an_order_that_a_stop_leaves_and_denies_is_seen() -> None:
+    assert _stopped(1, left=True).named == ["L5"]
+    assert _stopped(1, left=True, on_stop="leave").named == []
+    assert _stopped(1, code=1, left=True).named == []
+
+
+def test_a_process_that_ends_by_itself_is_seen() -> None:
+    record = Record()
+    record.referee.life(record.at, 1, "ended", 1)
+    assert record.named == ["L6"]
+
+
+def test_one_that_was_killed_is_not() -> None:
+    record = Record()
+    record.referee.life(record.at, 1, "killed")
+    assert record.named == []
+
+
+def test_what_only_the_world_sees_is_written_down_with_its_time() -> None:
+    record = Record()
+    record.referee.breach("L1", 12.3456789, "not back")
+    assert [attrs.asdict(each) for each in record.referee.violations] == [
+        {"invariant": "L1", "at_s": 12.345679, "what": "not back"}
+    ]

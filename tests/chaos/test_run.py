@@ -1,0 +1,75 @@
+"""Whole seeds: the same one is the same run in every process, and what is simulated is really there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.faults import ROOT
+from tetrio.chaos import run
+from tetrio.chaos.troubles import TROUBLES
+from tetrio.chaos.world import World
+
+HOURS = 0.05
+
+
+def _in_a_process(seed: int, hash_seed: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tetrio", "chaos", "--seed", str(seed), "--hours", str(HOURS), "--json"]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=False
+    )
+    assert done.stdout, done.stderr
+    found = json.loads(done.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_same_seed_is_the_same_run_in_two_processes() -> None:
+    """S26. Each process hashes its strings in its own way."""
+    one, two = _in_a_process(3, "1"), _in_a_process(3, "4242")
+    assert one["steps"] > 5000
+    assert one["faults"]
+    for each in (one, two):
+        del each["wall_s"]
+    assert one == two
+
+
+def test_another_seed_is_another_run() -> None:
+    assert run.run_seed(1, 0.01).sha256 != run.run_seed(2, 0.01).sha256
+
+
+@pytest.fixture
+def worlds(monkeypatch: pytest.MonkeyPatch) -> list[World]:
+    """The worlds that are made while a test runs."""
+    made: list[World] = []
+
+    class Kept(World):
+        def __init__(self, *args: Any, **named: Any) -> None:
+            super().__init__(*args, **named)
+            made.append(self)
+
+    monkeypatch.setattr(run, "World", Kept)
+    return made
+
+
+def test_a_calm_world_is_traded_in_and_telegram_hears_of_it(worlds: list[World]) -> None:
+    """Without this the troubles of Telegram's side would befall nobody."""
+    result = run.run_seed(1, 1 / 30, rate=0)
+    assert result.violations == []
+    assert result.faults == {}
+    assert result.counts["fill"] > 0
+    (world,) = worlds
+    assert world.telegram.called("getUpdates")
+    assert any(text.startswith("ready") for text in world.telegram.texts())
+    assert len(world.lives) == 1
+    assert world.lives[0].code == 0
+
+
+def test_troubles_have_names_of_their_own_and_a_weight() -> None:
+    assert all(name == each.name and each.weight > 0 for name, each in TROUBLES.items())
+    assert all(least <= most for least, most in (each.lasts_s for each in TROUBLES.values()))
