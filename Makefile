@@ -10,7 +10,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile --quiet 
 	--allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 ARGS ?=
 
-.PHONY: help serve test check format bench lock clean systemd-test docker-test
+.PHONY: help serve test check format bench chaos chaos-slice lock clean systemd-test docker-test
 
 help:
 	@echo "make serve    set up and run the bot (ARGS=... for tetrio serve)"
@@ -18,6 +18,8 @@ help:
 	@echo "make check    ruff, mypy"
 	@echo "make format   let ruff format the code"
 	@echo "make bench    measure"
+	@echo "make chaos    the whole bot in virtual time, from a thousand seeds; and sweeps (hours)"
+	@echo "make chaos-slice  as much of it as fits into a few minutes"
 	@echo "make systemd-test  try the unit under a real systemd, in a machine made from nothing (root)"
 	@echo "make docker-test   build the image and try it in containers (root)"
 	@echo "make lock     resolve the dependencies anew"
@@ -42,6 +44,19 @@ format: $(VENV)/.stamp-dev
 bench: $(VENV)/.stamp-dev
 	@for bench in $$(ls tests/bench | sed -n 's/^\([a-z][a-z0-9_]*\)\.py$$/\1/p'); do \
 		echo "== $$bench"; $(PY) -m tests.bench.$$bench || exit 1; done
+
+# What `tetrio chaos` finds is printed with the seed that shows it again; each line ends the target when it finds something.
+JOBS ?= $(shell nproc)
+chaos: $(VENV)/.stamp-run
+	$(PY) -m tetrio chaos --seeds 0:1000 --hours 1/6 --jobs $(JOBS)
+	$(PY) -m tetrio chaos --seeds 0:5 --hours 24 --jobs $(JOBS)
+	$(PY) -m tetrio chaos --sweep kills --points 1000 --jobs $(JOBS)
+	$(PY) -m tetrio chaos --sweep bytes --points 100000 --jobs $(JOBS)
+
+chaos-slice: $(VENV)/.stamp-run
+	$(PY) -m tetrio chaos --seeds 0:20 --hours 1/6 --jobs $(JOBS)
+	$(PY) -m tetrio chaos --sweep kills --points 60 --jobs $(JOBS)
+	$(PY) -m tetrio chaos --sweep bytes --points 60 --jobs $(JOBS)
 
 systemd-test:
 	@ops/systemd-test $(ARGS)

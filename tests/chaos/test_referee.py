@@ -151,8 +151,8 @@ def test_one_after_the_other_is_fine_and_so_is_somebody_else_s() -> None:
 def test_the_mode_that_may_leave_two_orders_is_seen() -> None:
     record = Record()
     record.rested(1, qty="0.1")
-    replace = {"cancelOrigClientOrderId": NAME.format(1), "newClientOrderId": NAME.format(2)}
-    record.sent("order.cancelReplace", **replace, cancelReplaceMode="ALLOW_FAILURE")
+    replace: dict[str, Any] = {"cancelOrigClientOrderId": NAME.format(1), "newClientOrderId": NAME.format(2)}
+    record.sent("order.cancelReplace", 1, **replace, cancelReplaceMode="ALLOW_FAILURE")
     assert record.named == ["S3"]
 
 
@@ -440,6 +440,25 @@ def test_a_balance_that_is_not_accounted_for_is_seen() -> None:
     record.held["FDUSD"] += Decimal("0.01")
     record.filled(NAME.format(1), "0.1")
     assert record.named == ["S30"]
+
+
+# -- L3: nothing stays in doubt ---------------------------------------------------------------------------------------
+
+
+def test_what_is_in_doubt_is_told_until_it_has_been_asked_for() -> None:
+    record = Record()
+    record.placed(NAME.format(1))
+    assert record.referee.doubt(record.at) == NAME.format(1)
+    record.answered("order.status", origClientOrderId=NAME.format(1))
+    assert record.referee.doubt(record.at) is None
+
+
+def test_a_dead_process_s_doubt_is_nobody_s() -> None:
+    record = Record()
+    record.placed(NAME.format(1))
+    record.referee.life(record.at, 1, "killed")
+    record.referee.life(record.at, 2, "started")
+    assert record.referee.doubt(record.at) is None
 
 
 # -- L5, L6: how a process ends ---------------------------------------------------------------------------------------

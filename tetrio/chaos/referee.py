@@ -14,6 +14,7 @@ event that shows it. Pure: times are given to it.
     S29 nothing is sent before ready           F130 a halt sends nothing but cancels
     L1  back within 30 s of healing            L5  a stop ends in time, in order, and leaves nothing
     L2  what is wanted rests within 35 s       L6  no process ends by itself
+    L3  nothing is in doubt 45 s after it
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ WINDOW_S, MOST_CONNECTS = 300.0, 60
 SAME_REFUSALS, PROBE_S = 3, 55.0
 IN_FLIGHT_S = 6.0
 """For what a process had sent, or a slow network still carries, when it died or was told to halt."""
-BACK_S, RESTING_S, STOP_S, UNKNOWN_STOP_S = 30.0, 35.0, 5.0, 15.0
+BACK_S, RESTING_S, RESOLVED_S, STOP_S, UNKNOWN_STOP_S = 30.0, 35.0, 45.0, 5.0, 15.0
 Line = Mapping[str, Any]
 
 
@@ -236,6 +237,12 @@ class Referee:
     def open_orders(self) -> list[str]:
         """Own orders that the record shows open."""
         return [name for name in self._open if name.startswith(OWN)]
+
+    def doubt(self, at_s: float) -> str | None:
+        """The order of which the living process should find out what became of it; None where nothing is in doubt."""
+        self._now = at_s
+        last = self._unresolved()
+        return last.name if last is not None and self._life_of(last.name) == self._life else None
 
     def breach(self, invariant: str, at_s: float, what: str) -> None:
         """Something that only the world can see was not as it must be."""

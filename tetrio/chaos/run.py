@@ -22,7 +22,7 @@ import attrs
 import trio
 
 from tetrio.chaos.circumstances import drawn
-from tetrio.chaos.referee import BACK_S, RESTING_S, UNKNOWN_STOP_S, Referee, Terms, Violation
+from tetrio.chaos.referee import BACK_S, RESOLVED_S, RESTING_S, UNKNOWN_STOP_S, Referee, Terms, Violation
 from tetrio.chaos.states import IN_FLIGHT, STATES, state_of
 from tetrio.chaos.trace import Trace
 from tetrio.chaos.troubles import TROUBLES, Heal, Trouble
@@ -296,7 +296,12 @@ class Demand:
         if not await _until(self._exits, self._left(RESTING_S)):
             self._breach("L2", f"no exit rests {RESTING_S:g} s after healing: {self._sight()}")
         await trio.sleep(self.quiet_s)
+        if not await _until(lambda: self._doubt() is None, self._left(RESOLVED_S)):
+            self._breach("L3", f"nothing is known of {self._doubt()} {RESOLVED_S:g} s after healing")
         await self.stop()
+
+    def _doubt(self) -> str | None:
+        return self.referee.doubt(trio.current_time())
 
     def _exits(self) -> bool:
         """Say `exit`, where nothing is armed, until something rests."""
