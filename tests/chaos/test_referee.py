@@ -61,6 +61,14 @@ class Record:
     def placed(self, name: str, connection: int = 1) -> int:
         return self.sent("order.place", connection, newClientOrderId=name)
 
+    def reborn(self) -> None:
+        """The second process, in step on connection 2."""
+        self.referee.life(self.at, 2, "started")
+        self.connect(2)
+        for method in SYNCED:
+            self.answered(method, 2)
+        self.referee.life(self.at, 2, "ready")
+
     def accepted(
         self, name: str, *, side: str = "SELL", kind: str = "LIMIT_MAKER", qty: str = "1", price: str = "900"
     ) -> None:
@@ -210,11 +218,7 @@ def test_another_process_s_doubt_is_its_own() -> None:
     record = Record()
     record.placed(NAME.format(1))
     record.referee.life(record.at, 1, "killed")
-    record.referee.life(record.at, 2, "started")
-    record.connect(2)
-    for method in SYNCED:
-        record.answered(method, 2)
-    record.referee.life(record.at, 2, "ready")
+    record.reborn()
     record.placed("tt-abc123-bbbbb-1t-1", 2)
     assert record.named == []
 
@@ -311,6 +315,17 @@ def test_an_order_of_a_dead_process_is_seen_but_not_its_last_words() -> None:
         assert record.named == named
 
 
+def test_last_words_that_lay_on_the_wire_are_known_by_their_stamp() -> None:
+    for stamp_s, named in ((1.0, []), (30.0, ["S22"])):
+        record = Record(begin_ms=1_000_000)
+        record.referee.life(record.at, 1, "killed")
+        record.referee.life(record.at, 2, "started")
+        record.at += 30
+        stamp = 1_000_000 + round(stamp_s * 1000)
+        record.sent("order.place", 1, newClientOrderId=NAME.format(1), timestamp=stamp)
+        assert record.named == named
+
+
 def test_an_order_after_a_halt_is_seen_but_not_a_cancel() -> None:
     record = Record()
     record.rested(1, qty="0.1")
@@ -326,14 +341,13 @@ def test_a_halt_holds_over_a_restart_and_ends_by_resume() -> None:
     record = Record()
     record.referee.said(record.at, "halt")
     record.referee.life(record.at, 1, "killed")
-    record.referee.life(record.at, 2, "started")
-    record.referee.life(record.at, 2, "ready")
+    record.reborn()
     record.at += 10
-    record.replied(record.placed("tt-abc123-bbbbb-1t-1"))
+    record.replied(record.placed("tt-abc123-bbbbb-1t-1", 2), connection=2)
     assert record.named == ["F130"]
     record.referee.said(record.at, "resume")
     record.at += 10
-    record.placed("tt-abc123-bbbbb-1t-2")
+    record.placed("tt-abc123-bbbbb-1t-2", 2)
     assert record.named == ["F130"]
 
 

@@ -39,6 +39,8 @@ WINDOW_S, MOST_CONNECTS = 300.0, 60
 SAME_REFUSALS, PROBE_S = 3, 55.0
 IN_FLIGHT_S = 6.0
 """For what a process had sent, or a slow network still carries, when it died or was told to halt."""
+STAMP_OFF_S = 2.0
+"""By how much the stamp of a request may be off, clocks that are wrong included."""
 BACK_S, RESTING_S, RESOLVED_S, STOP_S, UNKNOWN_STOP_S = 30.0, 35.0, 45.0, 5.0, 15.0
 Line = Mapping[str, Any]
 
@@ -64,6 +66,8 @@ class Terms:
     """Hard stops may take in the end (escalation)."""
     reserve_base: Decimal = Decimal(0)
     reserve_quote: Decimal = Decimal(0)
+    begin_ms: int = 0
+    """The date at 0 s, ms since 1970: requests are stamped by dates."""
 
 
 @attrs.define
@@ -97,6 +101,8 @@ class _Session:
     """One connection of the WebSocket API."""
 
     opened_s: float
+    life: int
+    """The process that opened it."""
     closed: bool = False
     asked: dict[object, tuple[str, str]] = attrs.field(factory=dict)
     """id -> method and the order that it is about."""
@@ -147,7 +153,7 @@ class Referee:
     def request(self, at_s: float, connection: int, message: str | bytes) -> None:
         """A request has reached the exchange."""
         self._now = at_s
-        session = self._sessions.setdefault(connection, _Session(at_s))
+        session = self._sessions.setdefault(connection, _Session(at_s, self._life))
         try:
             asked = json.loads(message)
             method, params = str(asked["method"]), asked.get("params") or {}
@@ -264,7 +270,7 @@ class Referee:
 
     def _on_connect(self, line: Line) -> None:
         if line["face"] == "ws_api":
-            self._sessions[line["connection"]] = _Session(self._now)
+            self._sessions[line["connection"]] = _Session(self._now, self._life)
         self._connects.append(self._now)
         while self._connects[0] < self._now - WINDOW_S:
             self._connects.popleft()
@@ -352,7 +358,7 @@ class Referee:
 
     # -- what is sent -----------------------------------------------------------------------------------------------
     def _mutates(self, connection: int, session: _Session, method: str, name: str, params: Line) -> None:
-        life = self._life_of(name)
+        life = self._nonces.setdefault(_nonce(name), session.life)
         if name in self._names:
             self._breach("S5", f"{name} was sent before")
         self._names.add(name)
@@ -366,19 +372,24 @@ class Referee:
             self._breach("S9", f"{name} was sent before {', '.join(sorted(missing))} was answered")
         if life not in self._ready:
             self._breach("S29", f"{name} was sent before process {life} was ready")
-        if self._now - self._dead_s.get(life, self._now) > IN_FLIGHT_S:
+        stamped_s = self._stamped_s(params)
+        if min(self._now - IN_FLIGHT_S, stamped_s - STAMP_OFF_S) > self._dead_s.get(life, self._now):
             self._breach("S22", f"{name} is of process {life}, which is dead")
-        if self._halted_s is not None and self._now - self._halted_s > IN_FLIGHT_S:
+        if self._halted_s is not None and min(self._now - IN_FLIGHT_S, stamped_s - STAMP_OFF_S) > self._halted_s:
             self._breach("F130", f"{name} was sent {self._now - self._halted_s:.1f} s after a halt")
         if (doubt := self._unresolved()) is not None and self._life_of(doubt.name) == life:
             self._breach("S4", f"{name} was sent, and nothing is known of {doubt.name}")
-        self._last = _Mutation(name, connection, self._now)
+        if life not in self._dead_s:  # last words that come late say nothing of the living
+            self._last = _Mutation(name, connection, self._now)
+
+    def _stamped_s(self, params: Line) -> float:
+        """When a request was made, by its own word; bytes may lie on the wire for as long as it is dark."""
+        stamp = params.get("timestamp")
+        return (stamp - self.terms.begin_ms) / 1000 if isinstance(stamp, int) else self._now
 
     def _life_of(self, name: str) -> int:
         """Which process made an id: each has a nonce of its own."""
-        parts = name.split("-")
-        nonce = parts[2] if len(parts) > 2 else ""
-        return self._nonces.setdefault(nonce, self._life)
+        return self._nonces.get(_nonce(name), self._life)
 
     def _unresolved(self) -> _Mutation | None:
         """The latest mutation, where nobody has told, and nobody has asked, what became of it."""
@@ -433,3 +444,8 @@ class Referee:
             self._breach("L5", f"the stop took {self._now - began_s:.1f} s")
         if code == 0 and self.terms.on_stop == "cancel" and self.open_orders:
             self._breach("L5", f"left behind, with exit code 0: {', '.join(self.open_orders)}")
+
+
+def _nonce(name: str) -> str:
+    parts = name.split("-")
+    return parts[2] if len(parts) > 2 else ""

@@ -26,7 +26,7 @@ from tetrio.chaos.referee import BACK_S, RESOLVED_S, RESTING_S, UNKNOWN_STOP_S, 
 from tetrio.chaos.states import IN_FLIGHT, STATES, state_of
 from tetrio.chaos.trace import Trace
 from tetrio.chaos.troubles import TROUBLES, Heal, Trouble
-from tetrio.chaos.world import Circumstances, Life, World, running
+from tetrio.chaos.world import BEGIN_NS, Circumstances, Life, World, running
 from tetrio.journal import Fact
 from tetrio.net import virtual
 from tetrio.net.internet import with_internet
@@ -170,7 +170,7 @@ class Chaos:
         self._numbers = 0
         self._awaited: dict[str, list[Callable[[], None]]] = {}
         self._expected_end = False
-        self._over = False
+        self._over = self._calm = False
         witness.on_request = self._requested
         witness.undisturbed = lambda: len(self._heals) <= 1
 
@@ -219,7 +219,7 @@ class Chaos:
             waiting.pop(0)()
 
     def _strike(self, trouble: Trouble, state: str, lasts_s: float) -> None:
-        if self._over or self.world.life.dead:
+        if self._calm or self._over or self.world.life.dead:
             return
         self.counts[trouble.name] += 1
         if state:
@@ -247,6 +247,7 @@ class Chaos:
     # -- healing ----------------------------------------------------------------------------------------------------
     def heal_all(self) -> float:
         """Everything is well from now on; how much longer than usual a bot may need."""
+        self._calm = True  # what is still aimed at a state does not strike any more
         self._awaited.clear()
         for heal in list(self._heals.values()):
             heal()
@@ -396,4 +397,5 @@ def terms_of(given: Circumstances) -> Terms:
         protects=settings.get("exit.protect", "off") != "off",
         reserve_base=Decimal(settings.get("symbol.reserve_base", "0")),
         reserve_quote=Decimal(settings.get("symbol.reserve_quote", "0")),
+        begin_ms=BEGIN_NS // 1_000_000,
     )
