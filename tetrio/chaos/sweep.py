@@ -1,7 +1,7 @@
 """Sweeps: die at each of many steps, be cut at each byte, and be judged by the same referee.
 
-A kill point is a step of the scheduler of one seed's run: at that step the process of the bot is gone, and another one
-is started, empty. A cut is one byte of what goes over the account link in an exit episode, in one direction: the link is
+A kill point is a step of the scheduler of one seed's run: there the process of the bot is gone, and another one is
+started, empty. A cut is one byte of what goes over the account link in an exit episode, in one direction: the link is
 cut right behind it. Both run in a world without other troubles, so that what is found is this one's doing.
 """
 
