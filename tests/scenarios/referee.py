@@ -45,10 +45,10 @@ def read(path: Path) -> list[Line]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def judge(lines: Iterable[Line], *, maker: Decimal = Decimal(0), takes: bool = False) -> Verdict:
+def judge(lines: Iterable[Line], *, maker: Decimal = Decimal(0), takes: str = "") -> Verdict:
     """Check every invariant, line by line; AssertionError names the line that broke one.
 
-    takes   the operator said flatten: IOC orders of reason `m` are fine
+    takes   reasons that may take: `m` where the operator said flatten, `h` where hard stops escalate or are protected
     """
     book = _Book(maker, takes)
     for number, line in enumerate(lines, 1):
@@ -66,7 +66,7 @@ def judge(lines: Iterable[Line], *, maker: Decimal = Decimal(0), takes: bool = F
 class _Book:
     """What must be true after each line, reckoned from the lines before."""
 
-    def __init__(self, maker: Decimal, takes: bool) -> None:
+    def __init__(self, maker: Decimal, takes: str) -> None:
         self.maker, self.takes = maker, takes
         self.ts = 0
         self.totals: dict[str, Decimal] = {}
@@ -99,7 +99,10 @@ class _Book:
         self._within_holdings(line)
 
     def _may_take(self, line: Line) -> bool:
-        return self.takes and line["type"] == "LIMIT" and line["client_order_id"].split("-")[3].endswith("m")
+        if line["type"] not in ("LIMIT", "STOP_LOSS_LIMIT"):
+            return False
+        reason: str = line["client_order_id"].split("-")[3][-1]
+        return reason in self.takes
 
     def _within_holdings(self, line: Line) -> None:
         base, quote = self._assets(line)

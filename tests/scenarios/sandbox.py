@@ -164,13 +164,13 @@ def played(
     seed: int = 1,
     state: Path | None = None,
     beside: Beside | None = None,
-    takes: bool = False,
+    takes: str = "",
 ) -> Run:
     """Trade the market through `fault`; the audit is judged.
 
     state    directory of the latch
     beside   a task that runs beside the bot, such as one of its faces
-    takes    the operator may take: IOC orders of reason `m` are fine
+    takes    reasons whose orders may take (referee.judge)
     """
     given = config.load(REPLAY, {}, [config.from_option(text) for text in options])
     audit, journal = io.StringIO(), io.StringIO()

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 import trio
 
+from tetrio.core.guards import Crossed
 from tetrio.core.kernel import Command, Decision, Word
 from tetrio.core.market import Regime, Side
 from tetrio.core.params import ExitParams
@@ -38,8 +39,14 @@ class Commander:
         params: ExitParams,
         stop: trio.Event,
         wake: Callable[[], None],
+        rebase: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`wake` lets the executor look again: something that it obeys has changed."""
+        """What it moves.
+
+        wake     lets the executor look again: something that it obeys has changed
+        rebase   a guard's halt was lifted: its losses are reckoned from now on; the exchange's time, ms
+        """
+        self._rebase = rebase
         self._status, self._journal, self._latch = status, journal, latch
         self._params, self._stop, self._wake = params, stop, wake
         self._left_at: float | None = None
@@ -67,6 +74,7 @@ class Commander:
                 self._journal.write(
                     "rebuilt", what="operator's words", source="latch", paused=words.paused, halted=words.halted,
                     exit=words.leaving or None,
+                    **({"why": f"{words.why}; `resume` takes it back"} if words.why else {}),
                 )  # fmt: skip
         elif self._latch.words.paused and self._latch.trouble:
             self._journal.write(
@@ -160,7 +168,8 @@ class Commander:
     def _resume(self, order: Order) -> Answer:
         if not self.idle and self._latch.found:
             return Answer(True, f"it was not paused; {self._resting('goes on')}")
-        self._latch.set(paused=False, halted=False)
+        rebased = {"rebased_ms": self._rebase()} if self._latch.words.why else {}
+        self._latch.set(paused=False, halted=False, why="", **rebased)
         self._mind_idle()
         self._wake()
         armed = f"; the armed exit ({self._status.armed}) is worked again" if self._status.armed else ""
@@ -207,6 +216,34 @@ class Commander:
         self._wake()
         return Answer(True, f"halted{self._remembered()}: nothing is sent any more but cancels, until `resume`; "
                             f"{self._resting('is cancelled')}")  # fmt: skip
+
+    def halt_by_guard(self, crossed: Crossed) -> None:
+        """A loss guard was crossed: halt as by the operator's word."""
+        if self.halted:
+            return
+        why = (
+            f"[risk] {crossed.guard} {crossed.limit:g} is crossed: {crossed.loss:.4%} lost, "
+            f"worth {crossed.worth.normalize():f} against {crossed.against.normalize():.8f}"
+        )
+        self._latch.set(halted=True, why=why)
+        self._mind_idle()
+        self._wake()
+        self._show()
+        self._journal.write(
+            "command", word="halt", by="guard", done=True, guard=crossed.guard, limit=crossed.limit, loss=crossed.loss,
+            worth=crossed.worth, against=crossed.against, price=crossed.price,
+            text=f"halted{self._remembered()}: {why}; nothing is sent any more but cancels, until `resume`; "
+            f"{self._resting('is cancelled')}",
+        )  # fmt: skip
+        self._tell_trouble()
+
+    def tell_stopped(self) -> bool:
+        """The exchange says that the hard stop's price was reached: for the strategy; whether it will hear."""
+        try:
+            self._say(Word.STOPPED)
+        except trio.WouldBlock:
+            return False
+        return True
 
     def _end(self, order: Order) -> Answer:
         self._stop.set()
@@ -309,7 +346,7 @@ class Commander:
         with contextlib.suppress(trio.WouldBlock):
             while True:
                 command = self.commands.receive_nowait()
-                if command.word is Word.DISARM:
+                if command.word in (Word.DISARM, Word.STOPPED):
                     kept.append(command)
         for command in kept:
             self._send.send_nowait(command)
