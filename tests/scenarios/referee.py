@@ -80,6 +80,7 @@ class _Book:
         self.events: dict[str, int] = {}
         self.end: Line | None = None
         self.assets: tuple[str, str] = ("", "")
+        self.outside: dict[str, Decimal] = {}
 
     def on_deposit(self, line: Line) -> None:
         for asset, (free, locked) in line["balances"].items():
@@ -153,6 +154,9 @@ class _Book:
 
     on_expire = on_cancel
 
+    def on_lock(self, line: Line) -> None:
+        self.outside[line["asset"]] = self.outside.get(line["asset"], Decimal(0)) + Decimal(line["amount"])
+
     def on_end(self, line: Line) -> None:
         self.end = line
 
@@ -167,7 +171,7 @@ class _Book:
 
     def _check_locks(self, line: Line) -> None:
         base, quote = self.assets
-        locked = {base: Decimal(0), quote: Decimal(0)}
+        locked = {asset: self.outside.get(asset, Decimal(0)) for asset in (base, quote)}
         for name, order in self.open.items():
             left = Decimal(order["qty"]) - self.filled[name]
             asset, amount = (base, left) if order["side"] == "SELL" else (quote, left * Decimal(order["price"]))

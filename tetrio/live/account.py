@@ -271,7 +271,7 @@ class Account:
                 wake()
                 if self._sleeve.take_stopped():  # before what it did to the holdings: the regime must end by it
                     await self._tell(out, Command(Word.STOPPED))
-                await self._tell_holdings(out)
+                await self.tell_holdings(out)
 
     def _apply(self, raw: bytes) -> None:
         event = decode_event(raw)
@@ -288,7 +288,8 @@ class Account:
             case _:
                 self._journal.write("balance", event=type(event).__name__, text=str(event))
 
-    async def _tell_holdings(self, out: trio.MemorySendChannel[Inbound]) -> None:
+    async def tell_holdings(self, out: trio.MemorySendChannel[Inbound]) -> None:
+        """Hand the strategy what is held, where that is not what it was last told; LinkStale when it takes nothing."""
         held = self._sleeve.holdings()
         if held == self._held:
             return

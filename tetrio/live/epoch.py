@@ -9,6 +9,7 @@ Start-up and recovery are one path: each epoch synchronises anew, and nothing is
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import attrs
@@ -115,7 +116,8 @@ class Epoch:
             workers.start_soon(strategy.run, inbound)
             workers.start_soon(self._carry_words, out.clone())
             workers.start_soon(rulebook.run)
-            workers.start_soon(self._execute_when_ready, kept.executor_over(link, rulebook), checked)
+            learnt = functools.partial(account.tell_holdings, out.clone())
+            workers.start_soon(self._execute_when_ready, kept.executor_over(link, rulebook, learnt), checked)
             workers.start_soon(self._mind_clock, rest)
 
     def _strategy(self, sleeve: Sleeve, params: StrategyParams) -> Strategy:

@@ -8,7 +8,7 @@ that was written down before sending.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
 import trio
@@ -88,6 +88,7 @@ class Executor:
         breakers: Breakers,
         rulebook: Rulebook,
         stopped: Callable[[], bool],
+        learnt: Callable[[], Awaitable[None]],
         why_no_clock: Callable[[], str],
         trail_bps: int = 0,
         journal: Journal,
@@ -97,12 +98,13 @@ class Executor:
     ) -> None:
         """What it is told by.
 
+        learnt         balances were asked for: the strategy has to hear of them too
         stopped        tell the strategy that the price of the hard stop was reached; whether it will hear
         why_no_clock   why the exchange's clock is not known well enough to date an order; "" when it is
         trail_bps      distance of the protective stop where it is to trail, basis points; 0: it stands
         halted         nothing may be sent but cancels
         """
-        self._halted = halted
+        self._halted, self._learnt = halted, learnt
         self._stopped, self._why_no_clock, self._trail_bps = stopped, why_no_clock, trail_bps
         self._breakers, self._rulebook = breakers, rulebook
         self._link, self._sleeve, self._names, self._intents = link, sleeve, names, intents
@@ -253,16 +255,18 @@ class Executor:
                 while not self._sleeve.fresh:
                     await self._intents.wait()
             if patience.cancelled_caught:
-                changes = self._sleeve.changes
-                status = result_of(await self._link.request("account.status"), AccountStatus)
-                self._sleeve.take_account(status, changes)
+                await self._ask_balances()
+
+    async def _ask_balances(self) -> None:
+        changes = self._sleeve.changes
+        self._sleeve.take_account(result_of(await self._link.request("account.status"), AccountStatus), changes)
+        await self._learnt()
 
     async def _ask_what_rests(self) -> None:
         """Less is free than was reckoned with: an order of ours may rest that is not known; then the balances."""
         reply = await self._link.request("openOrders.status", {"symbol": self._rules.name})
         self._sleeve.take_open_orders(result_of(reply, list[OrderStatus]))
-        changes = self._sleeve.changes
-        self._sleeve.take_account(result_of(await self._link.request("account.status"), AccountStatus), changes)
+        await self._ask_balances()
         self._doubted = False
 
     # -- the three mutations --------------------------------------------------------------------------------------

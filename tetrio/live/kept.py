@@ -5,6 +5,8 @@ An epoch learns everything else anew from the exchange. Nothing here is stored b
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import trio
 
 from tetrio.core import protect
@@ -123,15 +125,15 @@ class Kept:
         assert self.sleeve is not None, "an epoch has been"
         return Account(link, self.sleeve, self.names, journal=self.journal, status=self.status, now_ms=self.exchange_ms)
 
-    def executor_over(self, link: Link, rulebook: Rulebook) -> Executor:
-        """What sends orders over `link`; there has been an epoch."""
+    def executor_over(self, link: Link, rulebook: Rulebook, learnt: Callable[[], Awaitable[None]]) -> Executor:
+        """What sends orders over `link`; there has been an epoch. `learnt`: balances were asked for."""
         assert self.sleeve is not None, "an epoch has been"
         trails = self.setup.exit.protect == "trailing"
         return Executor(
             link, self.sleeve, self.names, self.intents,
             params=self.setup.exit, max_notional=self.setup.max_notional,
             budget=self.budget, daily=self.daily, breakers=self.breakers, rulebook=rulebook,
-            stopped=self.commander.tell_stopped, why_no_clock=self.why_no_clock,
+            learnt=learnt, stopped=self.commander.tell_stopped, why_no_clock=self.why_no_clock,
             trail_bps=protect.trail_bps(self.setup.strategy.hard_stop, self.sleeve.rules) if trails else 0,
             journal=self.journal, status=self.status, now_ns=self.clock.now_ns,
             halted=lambda: self.commander.halted,
