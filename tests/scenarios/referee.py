@@ -86,6 +86,8 @@ class _Book:
         for asset, (free, locked) in line["balances"].items():
             self.totals[asset] = Decimal(free) + Decimal(locked)
 
+    on_withdraw = on_deposit
+
     def on_accept(self, line: Line) -> None:
         name = line["client_order_id"]
         assert name not in self.seen, f"client order id {name} was used twice"

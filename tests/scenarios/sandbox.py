@@ -169,6 +169,7 @@ def played(
     beside: Beside | None = None,
     takes: str = "",
     faults: Sequence[str] = (),
+    lives: int = 1,
 ) -> Run:
     """Trade the market through `fault`; the audit is judged.
 
@@ -176,11 +177,12 @@ def played(
     beside   a task that runs beside the bot, such as one of its faces
     takes    reasons whose orders may take (referee.judge)
     faults   of the exchange, as `tetrio exchange --fault` has them
+    lives    processes, one after the other: the next begins when the one before has stopped
     """
     given = config.load(REPLAY, {}, [config.from_option(text) for text in options])
     audit, journal = io.StringIO(), io.StringIO()
     clean, stop_s = virtual.run(
-        functools.partial(_run, fault, market, given, audit, journal, state, beside, faults), seed
+        functools.partial(_run, fault, market, given, audit, journal, state, beside, faults, lives), seed
     )
     lines = [json.loads(line) for line in audit.getvalue().splitlines()]
     facts = [json.loads(line) for line in journal.getvalue().splitlines()]
@@ -196,6 +198,7 @@ async def _run(
     state: Path | None,
     beside: Beside | None,
     faults: Sequence[str],
+    lives: int,
 ) -> tuple[bool, float]:
     market = open_market(str(path), None, seed=1)
     signer = Signer.generate(bytes(range(32)))
@@ -221,6 +224,9 @@ async def _run(
             if beside is not None:
                 await nursery.start(beside, fault.bot)
             clean = await fault.bot.run()
+            for _ in range(1, lives):
+                fault.bot = Bot(setup, clock=now, journal=told, status=Status(), rng=random.Random(1))
+                clean = await fault.bot.run()
         stop_s = 0.0 if fault.stopped_at is None else trio.current_time() - fault.stopped_at
         nursery.cancel_scope.cancel()
     return clean, stop_s

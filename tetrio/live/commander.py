@@ -223,7 +223,7 @@ class Commander:
             return
         why = (
             f"[risk] {crossed.guard} {crossed.limit:g} is crossed: {crossed.loss:.4%} lost, "
-            f"worth {crossed.worth.normalize():f} against {crossed.against.normalize():.8f}"
+            f"worth {_amount(crossed.worth)} against {_amount(crossed.against)}"
         )
         self._latch.set(halted=True, why=why)
         self._mind_idle()
@@ -231,7 +231,7 @@ class Commander:
         self._show()
         self._journal.write(
             "command", word="halt", by="guard", done=True, guard=crossed.guard, limit=crossed.limit, loss=crossed.loss,
-            worth=crossed.worth, against=crossed.against, price=crossed.price,
+            worth=_amount(crossed.worth), against=_amount(crossed.against), price=_amount(crossed.price),
             text=f"halted{self._remembered()}: {why}; nothing is sent any more but cancels, until `resume`; "
             f"{self._resting('is cancelled')}",
         )  # fmt: skip
@@ -358,3 +358,8 @@ class Commander:
     def _say(self, word: Word, *, force: bool = False) -> None:
         leaving = Regime(self._status.regime) if word in (Word.EXIT, Word.FLATTEN) else None
         self._send.send_nowait(Command(word, force=force, leaving=leaving))
+
+
+def _amount(value: Decimal) -> str:
+    """As a person writes it; what flows have scaled is told to eight places."""
+    return f"{round(value, 8).normalize():f}"
