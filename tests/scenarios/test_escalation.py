@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import attrs
+import pytest
 import trio
 
 from tests.scenarios.sandbox import Fault, Run, Tampered, played
@@ -22,6 +23,7 @@ def fallen(tmp_path: Path, *scenes: Scene, options: tuple[str, ...] = (), fault:
     return played(fault or Fault(), path, *options, takes="h")
 
 
+@pytest.mark.fault("F72")
 def test_a_hard_stop_takes_once_it_has_waited_long_enough(tmp_path: Path) -> None:
     run = fallen(tmp_path, BEYOND, options=("exit.escalate_after_s=20",))
     armed = at_s(run, "armed", reason="h")
@@ -33,6 +35,7 @@ def test_a_hard_stop_takes_once_it_has_waited_long_enough(tmp_path: Path) -> Non
     assert (run.verdict.most_live, run.verdict.by("h")) == (1, 1)
 
 
+@pytest.mark.fault("F72", "F87")
 def test_a_hard_stop_takes_at_once_where_the_price_has_run_through_it(tmp_path: Path) -> None:
     run = fallen(tmp_path, DEEP, options=("exit.escalate_bps=30",))
     (taken,) = accepted(run, "LIMIT")
@@ -48,6 +51,7 @@ def test_with_both_turned_off_a_hard_stop_never_takes(tmp_path: Path) -> None:
     assert fills(run) == []
 
 
+@pytest.mark.fault("F73")
 def test_what_is_left_is_taken_again_a_second_later_from_a_fresh_book(tmp_path: Path) -> None:
     thin = Scene(at_s=5, bid="3392.36", ask="3392.37", bid_qty="0.3000")
     later = Scene(at_s=5.6, bid="3391.36", ask="3391.37", bid_qty="0.3000")
@@ -76,6 +80,7 @@ class CutAt(Fault):
             self.count += 1
 
 
+@pytest.mark.fault("F72")
 def test_the_wait_is_reckoned_from_the_arming_whatever_befalls_the_link(tmp_path: Path) -> None:
     fault = CutAt(10, 15, 19)
     beats = [attrs.evolve(BEYOND, at_s=second) for second in range(6, 40)]

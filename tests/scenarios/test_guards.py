@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
+import pytest
 import trio
 
 from tests.scenarios.sandbox import Fault, Run, played
@@ -61,8 +62,9 @@ def test_without_a_guard_nothing_halts(tmp_path: Path) -> None:
     assert halts(run_of(tmp_path)) == []
 
 
+@pytest.mark.fault("F77", "F129")
 def test_money_that_comes_or_goes_is_no_loss(tmp_path: Path) -> None:
-    run = run_of(tmp_path, "risk.max_daily_loss=0.05", faults=("withdraw:ETH:0.5@4s", "deposit:FDUSD:9@6s"),)  # fmt: skip
+    run = run_of(tmp_path, "risk.max_daily_loss=0.05", faults=("withdraw:ETH:0.5@4s", "deposit:FDUSD:9@6s"))
     assert halts(run) == []
     (halt,) = halts(run_of(tmp_path, DAILY, faults=("deposit:ETH:5@6s",)))
     assert halt["worth"] == "20402.16", "six times as much is held, and the fraction is the same"

@@ -156,8 +156,8 @@ def test_while_the_symbol_does_not_trade_nothing_is_sent_and_its_status_is_asked
     run = run_of(tmp_path, faults=(f"{status}:60s@6s",), fault=fault)
     closed = [second for second in fault.sent_s if second < 66]
     assert len(closed) <= 2, "one that told, and one probe at most"
-    assert [line["at_s"] > 65 for line in accepted(run)][0]
-    assert [fact["what"] for fact in run.facts if fact["kind"] == "refused"][0] == "market closed"
+    assert accepted(run)[0]["at_s"] > 65
+    assert next(fact["what"] for fact in run.facts if fact["kind"] == "refused") == "market closed"
     assert (run.verdict.most_live, sold(run)) == (1, Decimal(1))
 
 
@@ -195,3 +195,24 @@ def test_a_hard_stop_may_use_the_fifth_that_a_chase_leaves(tmp_path: Path) -> No
     path = record(tmp_path / "market.txt", [*lines, top(40, bid, "1000", ask, "1000")])
     times = [order["at_s"] for order in accepted(played(Fault(), path, "exit.requote_ms=0"))]
     assert max(sum(1 for each in times if each // 10 == window) for window in range(4)) == 100
+
+
+@pytest.mark.fault("F58")
+def test_what_was_refused_to_a_take_profit_holds_up_no_hard_stop(tmp_path: Path) -> None:
+    deep = [Scene(at_s=20 + second, bid="3400.36", ask="3400.39") for second in range(20)]
+    run = run_of(tmp_path, faults=("fail:order.place:-2010:not:3",), scenes=deep, ends_s=40)
+    breaker = at_s(run, "refused", what="breaker")
+    (exit_,) = {order["client_order_id"]: order for order in accepted(run)}.values()
+    assert exit_["client_order_id"].split("-")[3].endswith("h")
+    assert breaker < at_s(run, "armed", reason="h") <= exit_["at_s"] < at_s(run, "armed", reason="h") + 2
+
+
+@pytest.mark.fault("F36", "F98")
+def test_nothing_is_sent_by_a_clock_that_was_not_measured_for_a_quarter_of_an_hour(tmp_path: Path) -> None:
+    beat = [attrs.evolve(STILL, at_s=second, traded="") for second in range(10, 1500, 10)]
+    armed = [attrs.evolve(HIGH, at_s=1500), attrs.evolve(BACK, at_s=1510)]
+    path = market(tmp_path / "market.txt", [STILL, *beat, *armed], 1600)
+    run = played(Fault(), path, faults=("kill:rest:3000s@5s",))
+    assert at_s(run, "armed", reason="t") < 1511
+    assert accepted(run) == []
+    assert at_s(run, "link", name="rest", state="lost") < 700

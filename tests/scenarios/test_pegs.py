@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from tests.scenarios.sandbox import Fault, Run, played
 from tests.scenarios.stage import Scene, accepted, market
 
@@ -20,6 +22,7 @@ def pegged(tmp_path: Path, *options: str, fault: Fault | None = None) -> Run:
     return played(fault or Fault(), path, "exit.chase=peg", *options)
 
 
+@pytest.mark.fault("F59")
 def test_a_pegged_exit_rests_at_the_best_price_and_is_known_by_the_real_one(tmp_path: Path) -> None:
     run = pegged(tmp_path)
     first, moved = accepted(run)[:2]

@@ -48,6 +48,7 @@ def test_on_stop_leave_leaves_it(tmp_path: Path) -> None:
     assert gone["reason"] == "EXCHANGE_CANCELED", "by the exchange, as it ends"
 
 
+@pytest.mark.fault("F66", "F72")
 @pytest.mark.parametrize("protect", ["stop", "trailing"])
 def test_once_triggered_it_is_the_exit_and_the_gate_is_closed(tmp_path: Path, protect: str) -> None:
     run = run_of(tmp_path, PRINT, FALL, protect=protect, options=("strategy.hard_stop=0.002",))
@@ -116,6 +117,7 @@ class Dies(Fault):
             await trio.sleep(0.05)
 
 
+@pytest.mark.fault("F31", "F50", "F87")
 def test_what_triggered_while_the_link_was_down_is_a_hard_stop_all_the_same(tmp_path: Path) -> None:
     beats = [attrs.evolve(FALL, at_s=20 + second / 2, traded="") for second in range(1, 60)]
     run = run_of(tmp_path, PRINT, FALL, *beats, fault=Dies(18, 25), ends_s=60)
@@ -132,6 +134,7 @@ class LateEvents(Fault):
         return [(1.0 if "event" in frame else 0.0, frame)]
 
 
+@pytest.mark.fault("F71")
 def test_a_stop_whose_price_is_passed_already_starts_the_exit_at_once(tmp_path: Path) -> None:
     """The book is above the hard stop: the strategy has no reason. The last trade is below it: the stop is late."""
     late = attrs.evolve(STILL, at_s=0.5, traded="")
@@ -144,6 +147,7 @@ def test_a_stop_whose_price_is_passed_already_starts_the_exit_at_once(tmp_path: 
     assert exit_["at_s"] < refused[0]["at_s"] + 1
 
 
+@pytest.mark.fault("F73", "F87")
 def test_a_part_filled_stop_is_chased_to_its_end(tmp_path: Path) -> None:
     thin = attrs.evolve(PRINT, bid_qty="0.3000")
     under = Scene(at_s=20.3, bid="3380.36", ask="3380.37")
@@ -158,3 +162,15 @@ def test_events_late_change_nothing(tmp_path: Path) -> None:
     run = run_of(tmp_path, HIGH, BACK, PRINT, FALL, fault=LateEvents(), options=("exit.escalate_bps=30",))
     assert (run.clean, run.verdict.most_live) == (True, 1)
     assert sum(Decimal(fill["last_qty"]) for fill in fills(run)) == 1
+
+
+def test_the_next_process_finds_it_and_goes_on_with_it(tmp_path: Path) -> None:
+    options = ("exit.on_stop=leave", "strategy.hard_stop=0.002")
+    path = market(tmp_path / "market.txt", (STILL, PRINT, FALL), 40)
+    run = played(Says("stop", 10), path, "exit.protect=stop", *options, takes="h", lives=2)
+    (stop,) = accepted(run)
+    assert [line["ev"] for line in orders(run)] == ["accept", "trigger", "fill"]
+    found = [fact["orders"] for fact in run.facts if fact["kind"] == "rebuilt" and "orders" in fact]
+    assert found == [[], [stop["client_order_id"]]]
+    assert at_s(run, "gate", state="closed") > 20, "triggered, it is the next process's hard stop"
+    assert [fact for fact in run.facts if fact["kind"] == "armed" and fact["ts"] < fills(run)[0]["ts"]] == []

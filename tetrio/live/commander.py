@@ -148,7 +148,7 @@ class Commander:
         return {
             "pause": f"arm nothing new; {self._resting('goes on')}",
             "resume": "arm and trade again",
-            "disarm": f"take back the armed exit; {self._resting('is cancelled')}",
+            "disarm": f"take back the armed exit; {self._let_go()}",
             "halt": f"send nothing any more but cancels; {self._resting('is cancelled')}",
             "stop": f"end the process; {self._resting(self._at_stop())}",
         }.get(word, f"nothing: there is no word {word!r}")
@@ -201,14 +201,14 @@ class Commander:
         if not armed:
             if self._status.order is not None:  # what an exit that its own first fills disarmed still works off
                 self._say(Word.DISARM)
-            return Answer(True, f"nothing is armed; {self._resting('is cancelled')}")
+            return Answer(True, f"nothing is armed; {self._let_go()}")
         if armed == "hard stop" and not order.force:
             return Answer(False, "a hard stop is armed and stays: `disarm --force` takes it back too; "
                                  f"{self._resting('goes on')}")  # fmt: skip
         self._say(Word.DISARM, force=order.force)
         self._latch.set(leaving="", taking=False)
         told = "the operator's exit" if armed == "manual" else armed
-        return Answer(True, f"disarmed ({told}); {self._resting('is cancelled')}")
+        return Answer(True, f"disarmed ({told}); {self._let_go()}")
 
     def _halt(self, order: Order) -> Answer:
         self._latch.set(halted=True)
@@ -308,8 +308,14 @@ class Commander:
         order = self._status.order
         if order is None:
             return "nothing rests on the exchange"
+        what = "protective stop" if order.protects else "resting order"
         later = "" if fate not in ("is cancelled", "is replaced") or self._in_reach else " once the exchange is reached"
-        return f"the resting order {order.side} {order.qty} @ {order.price} {fate}{later}"
+        return f"the {what} {order.side} {order.qty} @ {order.price} {fate}{later}"
+
+    def _let_go(self) -> str:
+        """What a disarm does to what rests."""
+        order = self._status.order
+        return self._resting("stays" if order is not None and order.protects else "is cancelled")
 
     @property
     def _in_reach(self) -> bool:

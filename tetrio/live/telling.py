@@ -37,6 +37,7 @@ class Teller:
             client_order_id=live[-1].client_order_id,
             placed_ns=live[-1].sent_ns,
             state=live[-1].state.value,
+            protects=live[-1].waits,
         )  # fmt: skip
 
     def fill(self, fill: Fill) -> None:
