@@ -170,8 +170,9 @@ class Disarms(Fault):
 
 
 @pytest.mark.fault("F91")
-def test_a_cancel_goes_through_where_only_cancels_do(tmp_path: Path) -> None:
-    run = run_of(tmp_path, faults=("cancel-only@15s",), fault=Disarms(), ends_s=40)
+@pytest.mark.parametrize("status", ["cancel-only", "halt", "break"])
+def test_a_cancel_is_sent_whatever_the_status(tmp_path: Path, status: str) -> None:
+    run = run_of(tmp_path, faults=(f"{status}@15s",), fault=Disarms(), ends_s=40)
     assert [line["ev"] for line in orders(run)][-1] == "cancel"
     assert run.clean
 
