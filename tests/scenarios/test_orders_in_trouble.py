@@ -161,20 +161,20 @@ def test_while_the_symbol_does_not_trade_nothing_is_sent_and_its_status_is_asked
     assert (run.verdict.most_live, sold(run)) == (1, Decimal(1))
 
 
-class Disarms(Fault):
-    """The operator disarms at a run second."""
+class Halts(Fault):
+    """The operator halts at a run second."""
 
     async def run(self) -> None:
         await trio.sleep_until(21)
-        assert self.bot.commander.obey(Order(word="disarm", by="the test")).done
+        assert self.bot.commander.obey(Order(word="halt", by="the test")).done
 
 
 @pytest.mark.fault("F91")
 @pytest.mark.parametrize("status", ["cancel-only", "halt", "break"])
 def test_a_cancel_is_sent_whatever_the_status(tmp_path: Path, status: str) -> None:
-    run = run_of(tmp_path, faults=(f"{status}@15s",), fault=Disarms(), ends_s=40)
-    assert [line["ev"] for line in orders(run)][-1] == "cancel"
-    assert run.clean
+    run = run_of(tmp_path, faults=(f"{status}@15s",), fault=Halts(), ends_s=40)
+    last = orders(run)[-1]
+    assert (last["ev"], 20 <= last["at_s"] < 21, run.clean) == ("cancel", True, True)
 
 
 @pytest.mark.fault("F86")
@@ -217,3 +217,42 @@ def test_nothing_is_sent_by_a_clock_that_was_not_measured_for_a_quarter_of_an_ho
     assert at_s(run, "armed", reason="t") < 1511
     assert accepted(run) == []
     assert at_s(run, "link", name="rest", state="lost") < 700
+
+
+class ClosedToCancels(Fault):
+    """The first cancel is told that the market is closed; the operator halts at a run second."""
+
+    async def run(self) -> None:
+        await trio.sleep_until(21)
+        assert self.bot.commander.obey(Order(word="halt", by="the test")).done
+
+    def told(self, line: Tampered, frame: Frame) -> list[tuple[float, Frame]]:
+        if "event" in frame and frame["event"].get("X") == "CANCELED":
+            return []
+        if self.method(line, frame) == "order.cancel" and not self.count:
+            self.count += 1
+            frame.pop("result", None)
+            frame |= {"status": 400, "error": {"code": -1013, "msg": "Market is closed."}}
+        return [(0, frame)]
+
+
+@pytest.mark.fault("F91")
+def test_a_cancel_that_is_refused_for_a_closed_market_is_tried_again_half_a_minute_later(tmp_path: Path) -> None:
+    counting = ClosedToCancels()
+    steady = [attrs.evolve(BACK, at_s=second) for second in range(9, 100)]
+    run = run_of(tmp_path, fault=counting, scenes=steady)
+    assert (counting.count, run.epochs_ended()) == (1, [])
+    assert at_s(run, "refused", what="market closed") < 21
+    ended = [fact for fact in run.facts if fact["kind"] == "order" and fact["state"] == "canceled"]
+    assert len(ended) == 1
+    assert at_s(run, "order", state="canceled") > 49
+
+
+@pytest.mark.fault("F92")
+def test_rules_are_looked_at_every_half_hour(tmp_path: Path) -> None:
+    beat = [attrs.evolve(STILL, at_s=second, traded="") for second in range(10, 2000, 10)]
+    path = market(tmp_path / "market.txt", [STILL, *beat], 2010)
+    run = played(Fault(), path, faults=("change-filters:min_notional=10@40s",))
+    (why,) = run.epochs_ended()
+    assert "the rules of ETHFDUSD have changed: min_notional" in why
+    assert 1790 < at_s(run, "epoch", state="ended") < 1810
