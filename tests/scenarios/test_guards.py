@@ -100,4 +100,6 @@ def test_the_orders_of_the_day_are_counted_over_a_restart(tmp_path: Path) -> Non
     path = market(tmp_path / "market.txt", (STILL, BEYOND, *moves), 60)
     run = played(Says({7: "exit", 12: "stop", 16: "exit"}), path, "risk.max_orders_per_day=10", lives=2)
     assert len(accepted(run)) == 8, "a fifth is kept for stops"
+    told = [fact["why"] for fact in run.facts if fact.get("what") == "max_orders_per_day"]
+    assert told[0].startswith("8 of 10 orders were sent on this day")
     assert len({order["client_order_id"].split("-")[2] for order in accepted(run)}) == 2, "of both processes"

@@ -120,6 +120,8 @@ class Executor:
         self._doubted = False
         """What is held was refused as too little: what rests and what is free is to be asked for."""
         self._no_cancel_before_ns = 0
+        self._used_up_ns = 0
+        """Until when the day's orders are used up, as it was told."""
         self._refused_book: tuple[int, int] | None = None
         self._refused_ticks: int | None = None
 
@@ -232,6 +234,7 @@ class Executor:
             (self._budget.free_at(now, urgent=urgent), "the exchange's order count is nearly used up"),
             (self._daily.free_at(now, urgent=urgent), "[risk] max_orders_per_day is reached"),
         ]
+        self._tell_used_up(holds[-1][0], now)
         for why in (self._rulebook.closed, self._why_no_clock()):
             if why:
                 holds.append((now + NS, why))
@@ -241,6 +244,12 @@ class Executor:
             longest = (self._last_sent_ns or now) + Refusals.LAST_NS
             holds.append((longest, "waiting for the book to change after a post-only rejection"))
         return max(holds)
+
+    def _tell_used_up(self, until_ns: int, now: int) -> None:
+        if until_ns > now and until_ns != self._used_up_ns:
+            self._used_up_ns = until_ns
+            why = f"{self._daily.count} of {self._daily.most} orders were sent on this day: no more until 00:00 UTC"
+            self._journal.write("refused", what="max_orders_per_day", why=f"{why}, but by stops while any are left")
 
     # -- before anything is sent ----------------------------------------------------------------------------------
     async def _settle(self) -> None:
