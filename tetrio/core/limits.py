@@ -93,6 +93,11 @@ class Refusals:
     PROBE_NS = 60 * SECOND
     BREAK_AFTER = 3
 
+    @property
+    def same(self) -> int:
+        """How many identical refusals there were in a row."""
+        return self._same
+
     def accepted(self) -> None:
         """An order was accepted: all is well again."""
         self._post_only = self._same = self.not_before_ns = 0
@@ -119,12 +124,40 @@ class Refusals:
 
 @attrs.define
 class Breakers:
-    """Refusals, for each kind of order apart."""
+    """Refusals for each kind of order apart, and one breaker for them all.
+
+    What is urgent may try once although another kind has opened the breaker; refused alike, it waits as all others do.
+    """
 
     _kinds: dict[str, Refusals] = attrs.field(factory=dict)
+    _all: Refusals = attrs.field(factory=Refusals)
+    _by: str = ""
+    """The kind that was refused last."""
 
-    def of(self, kind: str) -> Refusals:
-        """Those of one kind, such as "take" or "exit"."""
+    def free_at(self, kind: str, *, urgent: bool) -> tuple[int, str]:
+        """When an order of this kind, such as "take" or "exit", may be sent, and why not before."""
+        whole, own = self._all, self._of(kind)
+        if whole.same < Refusals.BREAK_AFTER or (urgent and kind != self._by and whole.same == Refusals.BREAK_AFTER):
+            return own.not_before_ns, own.why
+        return whole.not_before_ns, whole.why
+
+    def accepted(self, kind: str) -> None:
+        """An order of this kind was accepted."""
+        self._of(kind).accepted()
+        self._all.accepted()
+
+    def would_match(self, kind: str, now_ns: int) -> None:
+        """A post-only order would have traded at once."""
+        self._of(kind).would_match(now_ns)
+        self._all.accepted()
+
+    def refused(self, kind: str, code: int, text: str, now_ns: int) -> str:
+        """Any other refusal; what to tell when this one opens (or keeps open) the breaker, "" otherwise."""
+        self._of(kind).refused(code, text, now_ns)
+        self._by = kind
+        return self._all.why if self._all.refused(code, text, now_ns) else ""
+
+    def _of(self, kind: str) -> Refusals:
         return self._kinds.setdefault(kind, Refusals())
 
 

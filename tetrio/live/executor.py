@@ -228,9 +228,9 @@ class Executor:
 
     def _held_back(self, kind: str, quote: Quote | None, now: int) -> tuple[int, str]:
         """Until when no new order may be sent, and why: the latest of back-off, order-count budget and daily bound."""
-        refusals, urgent = self._breakers.of(kind), kind != "exit"
+        urgent = kind != "exit"
         holds = [
-            (refusals.not_before_ns, refusals.why),
+            self._breakers.free_at(kind, urgent=urgent),
             (self._budget.free_at(now, urgent=urgent), "the exchange's order count is nearly used up"),
             (self._daily.free_at(now, urgent=urgent), "[risk] max_orders_per_day is reached"),
         ]
@@ -407,7 +407,7 @@ class Executor:
             pegged = self._rules.price_ticks(placed.pegged_price) if isinstance(placed.pegged_price, str) else 0
         except ValueError as error:
             raise WireError(f"the reply to {order.client_order_id} cannot be read: {error}") from error
-        self._breakers.of(_kind_of(order)).accepted()
+        self._breakers.accepted(_kind_of(order))
         self._refused_book = self._refused_ticks = None
         self._sleeve.learn(
             order.client_order_id, event, filled_lots=filled, order_id=placed.order_id, at_ms=placed.transact_time,
@@ -425,19 +425,18 @@ class Executor:
         self._sleeve.learn(order.client_order_id, OrderEvent.REJECT, code=error.code)
         self._status.refused += 1
         now, quote = self._now_ns(), self._intents.value.quote
-        refusals = self._breakers.of(_kind_of(order))
         if is_timestamp(error):
             raise LinkStale(f"{order.client_order_id}: {error.code} {error.msg}; the clock is measured anew")
         if is_too_much_weight(error):
             raise OrderRejected(error.code, error.msg, data=error.data)  # the watchdog waits for as long as was asked
         if is_would_match(error):
-            refusals.would_match(now)
+            self._breakers.would_match(_kind_of(order), now)
             self._refused_book = (quote.bid, quote.ask) if quote is not None else None
             self._refused_ticks = order.price_ticks
             return
         self._learn_from(error, now)
-        if refusals.refused(error.code, error.msg, now):
-            self._journal.write("refused", what="breaker", code=error.code, why=refusals.why)
+        if why := self._breakers.refused(_kind_of(order), error.code, error.msg, now):
+            self._journal.write("refused", what="breaker", code=error.code, why=why)
 
     def _learn_from(self, error: OrderRejected | ErrorBody, now: int) -> None:
         """What a refusal says beside no."""
