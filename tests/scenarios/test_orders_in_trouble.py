@@ -256,3 +256,10 @@ def test_rules_are_looked_at_every_half_hour(tmp_path: Path) -> None:
     (why,) = run.epochs_ended()
     assert "the rules of ETHFDUSD have changed: min_notional" in why
     assert 1790 < at_s(run, "epoch", state="ended") < 1810
+
+
+@pytest.mark.fault("F43")
+def test_a_request_that_was_lost_on_its_way_is_sent_anew_once_it_cannot_come_any_more(tmp_path: Path) -> None:
+    run = run_of(tmp_path, faults=("lose-request:order.place",))
+    assert ARMED_S + 13 <= accepted(run)[0]["at_s"] < ARMED_S + 18
+    assert (run.verdict.most_live, sold(run)) == (1, Decimal(1))

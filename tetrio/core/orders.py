@@ -178,6 +178,8 @@ class OwnOrder:
     order_id: int | None = None
     filled_lots: int = 0
     state: OrderState = OrderState.SENT
+    late: bool = False
+    """The exchange itself said that it does not know what became of it: its engine may answer very late."""
     remnant_since_ns: int | None = None
     """Since when what is left of it has been too small to re-quote."""
     take: bool = False

@@ -417,7 +417,7 @@ class Executor:
     def _lost(self, error: Exception, *orders: OwnOrder) -> None:
         """No answer: mark what was under way, and let a dead link end the epoch."""
         for order in orders:
-            self._sleeve.lose(order)
+            self._sleeve.lose(order, late=isinstance(error, OrderUnknown))
         if isinstance(error, LinkError) and not self._link.alive:
             raise error
 

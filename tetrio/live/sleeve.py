@@ -248,10 +248,14 @@ class Sleeve:
             self._told(after, before, code)
         return after
 
-    def lose(self, order: OwnOrder) -> None:
-        """What became of `order` is not known, unless an event has told its end meanwhile: it must be asked for."""
+    def lose(self, order: OwnOrder, *, late: bool = False) -> None:
+        """What became of `order` is not known, unless an event has told its end meanwhile: it must be asked for.
+
+        late   the exchange says so itself: its engine may still be at it
+        """
         known = self._orders[order.client_order_id]
         if not known.state.final:
+            self._orders[order.client_order_id] = attrs.evolve(known, late=known.late or late)
             self.learn(order.client_order_id, OrderEvent.LOSE)
 
     def take_cancel(self, order: OwnOrder, canceled: CanceledOrder) -> None:
