@@ -131,8 +131,10 @@ def test_words_stand_where_a_number_may(toml: Path) -> None:
         ("strategy.gain_scale_base=nan", "above 0"),
         ("strategy.decay=exponental", "did you mean exponential"),
         ("strategy.kline_interval=2m", "none of 1s, 1m"),
-        ("exit.chase=peg", "none of join, improve, touch"),
-        ("exit.escalate_after_s=20", "only 0"),
+        ("exit.chase=pegged", "none of join, improve, touch, peg"),
+        ("exit.escalate_after_s=-1", "at least 0"),
+        ("exit.protect=on", "none of off, stop, trailing"),
+        ("risk.max_daily_loss=5", "0.5 % is 0.005"),
         ("venue.live=yes", "neither true nor false"),
         ("venue.speed=0", "above 0"),
         ("venue.maker=0.5", "at most 0.1"),
@@ -403,7 +405,7 @@ def test_a_settings_range_unit_and_origin_are_told(
     assert said["unit"] == "a fraction, not per cent: 0.005 is 0.5 %"
     assert (said["value"], said["default"], said["origin"]) == ("0.01", "0.005", "TETRIO__STRATEGY__HARD_STOP")
     assert explained(capsys, "strategy.hard_stop", "--set", "strategy.hard_stop=0.02")["origin"] == "--set"
-    assert explained(capsys, "exit.chase")["choices"] == ["join", "improve", "touch"]
+    assert explained(capsys, "exit.chase")["choices"] == ["join", "improve", "touch", "peg"]
     assert explained(capsys, "requote_ms")["unit"] == "milliseconds"
     assert explained(capsys, "strategy.fee")["type"] == 'a number, or "auto"'
     assert explained(capsys, "TETRIO__SYMBOL__RESERVE_BASE")["unit"] == "base units"

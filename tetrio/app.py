@@ -29,6 +29,7 @@ from tetrio import keys, log
 from tetrio.beside import Beside, Surroundings
 from tetrio.config import Config, parse_funds
 from tetrio.core.money import floor_units
+from tetrio.core.params import ExitParams, RiskParams
 from tetrio.errors import ConfigError, TetrioError, leaves
 from tetrio.journal import FileSink, Journal, PatientSink, Sink, StreamSink
 from tetrio.live.bot import Bot, Setup
@@ -255,7 +256,9 @@ class _Run:
             "venue": config.venue.name,
             "symbol": self.status.symbol,
             **facts,
-            "exits": "post-only; a hard stop does not take, however far the price runs (escalate_after_s = 0)",
+            "exits": exits_in_words(config.exit),
+            "protection": protection_in_words(config.exit),
+            "guards": guards_in_words(config.risk),
         }
 
     def _market_ended(self, frames: int) -> None:
@@ -313,6 +316,48 @@ class _Run:
         while True:
             write_status(self.status, path)
             await trio.sleep(STATUS_EVERY_S)
+
+
+def exits_in_words(params: ExitParams) -> str:
+    """What bounds a hard stop, and what does not."""
+    when = []
+    if params.escalate_after_s:
+        when.append(f"{params.escalate_after_s:g} s after it was armed")
+    if params.escalate_bps:
+        when.append(f"{params.escalate_bps:g} bp beyond its price")
+    if not when:
+        return "post-only; a hard stop does not take, however far the price runs (escalate_after_s, escalate_bps = 0)"
+    return (
+        f"post-only; a hard stop takes {' or '.join(when)}, once a second at {params.max_slippage_bps:g} bp or better "
+        "from the best price; what no bid within that takes is not bounded, and take-profits never take"
+    )
+
+
+def protection_in_words(params: ExitParams) -> str:
+    """What outlives the bot."""
+    if params.protect == "off":
+        return "off: nothing rests on the exchange while no exit is armed, so a bot that is dead sells nothing"
+    kind = "a stop at the hard stop's price" if params.protect == "stop" else "a trailing stop"
+    ends = (
+        "is cancelled by a stop in order (on_stop = cancel) and outlives only a bot that dies"
+        if params.on_stop == "cancel"
+        else "outlives the bot (on_stop = leave)"
+    )
+    return (
+        f"{kind} rests while the base is held, sells as a taker at {params.max_slippage_bps:g} bp or better from its "
+        f"price, and {ends}; nothing protects while the quote is held"
+    )
+
+
+def guards_in_words(params: RiskParams) -> str:
+    """What halts by itself."""
+    losses = []
+    if params.max_daily_loss:
+        losses.append(f"{params.max_daily_loss:g} lost since 00:00 UTC")
+    if params.max_drawdown:
+        losses.append(f"{params.max_drawdown:g} lost from the best of 24 h and since")
+    halts = f"halts at {' or '.join(losses)}" if losses else "no loss halts (max_daily_loss, max_drawdown = 0)"
+    return f"{halts}; {params.max_orders_per_day} orders a day"
 
 
 def _speed(config: Config) -> str:

@@ -30,6 +30,8 @@ class LiveOrder:
     placed_ns: int
     """On the clock of `Status.market_ns`; the panel shows the age."""
     state: str = ""
+    protects: bool = False
+    """No exit but a protective stop that waits for its price."""
 
 
 @attrs.define(kw_only=True)

@@ -160,7 +160,7 @@ def test_hard_stop_holding_the_base_closes_the_gate_and_arms() -> None:
     state, decisions = kernel.fold(after(begin(BASE), quote(10_000), quote(9_801)), [quote(9_800)])
     assert (state.gate_closed, state.gate_regime, state.hard_stop) == (True, Regime.BASE, True)
     assert kinds(decisions) == [("gate", "closed"), ("armed", "h")]
-    assert kernel.want(state) == Want(Side.SELL, Reason.HARD_STOP, 1)
+    assert kernel.want(state) == Want(Side.SELL, Reason.HARD_STOP, 1, stop=9_800.0)
 
 
 def test_hard_stop_holding_the_quote_closes_the_gate_and_arms_nothing() -> None:
@@ -284,7 +284,7 @@ def test_a_manual_exit_survives_the_hard_stop_that_closes_the_gate() -> None:
     state, decisions = kernel.fold(state, [quote(9_800)])
     assert kinds(decisions) == [("gate", "closed"), ("armed", "h")]
     assert (state.manual, state.hard_stop) == (True, True)
-    assert kernel.want(state) == Want(Side.SELL, Reason.HARD_STOP, 1)
+    assert kernel.want(state) == Want(Side.SELL, Reason.HARD_STOP, 1, stop=9_800.0)
 
 
 def test_a_manual_exit_while_closed_ends_when_flat() -> None:
@@ -357,7 +357,7 @@ def test_a_flatten_outranks_a_hard_stop_and_gives_way_to_it_again() -> None:
     taking, _ = kernel.on_command(stopped, FLATTEN)
     assert kernel.want(taking) == Want(Side.SELL, Reason.MANUAL, 1, take=True)
     back, _ = kernel.on_command(taking, Command(Word.DISARM))
-    assert kernel.want(back) == Want(Side.SELL, Reason.HARD_STOP, 1)
+    assert kernel.want(back) == Want(Side.SELL, Reason.HARD_STOP, 1, stop=9_800.0)
 
 
 @pytest.mark.parametrize("holdings", [DUST, None])
@@ -398,7 +398,8 @@ def test_an_open_exit_found_at_the_start_is_adopted_where_its_side_fits() -> Non
     sell = kernel.adopt(state, Reason.TAKE_PROFIT, Side.SELL)
     assert kernel.want(sell) == Want(Side.SELL, Reason.TAKE_PROFIT, 1)
     assert kernel.want(kernel.adopt(state, Reason.TAKE_PROFIT, Side.BUY)) is None
-    assert kernel.want(kernel.adopt(armed_base(), Reason.HARD_STOP, Side.SELL)) == Want(Side.SELL, Reason.HARD_STOP, 1)
+    found = Want(Side.SELL, Reason.HARD_STOP, 1, stop=9_800.0)
+    assert kernel.want(kernel.adopt(armed_base(), Reason.HARD_STOP, Side.SELL)) == found
 
 
 def test_an_open_exit_is_adopted_before_the_first_observation_too() -> None:

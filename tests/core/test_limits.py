@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tetrio.core.limits import DAY, SECOND, DailyOrders, OrderBudget, Refusals
+from tetrio.core.limits import DAY, SECOND, Breakers, DailyOrders, OrderBudget, Refusals
 
 MS = 1_000_000
 
@@ -71,3 +71,28 @@ def test_the_daily_bound_ends_with_the_day() -> None:
     daily.sent(DAY + 2)
     assert daily.free_at(DAY + 3) == 2 * DAY
     assert daily.free_at(2 * DAY) == 0
+
+
+@pytest.mark.fault("F58")
+def test_a_stop_tries_once_although_a_take_profit_has_opened_the_breaker() -> None:
+    breakers = Breakers()
+    told = [breakers.refused("exit", -2010, "no money", second * SECOND) for second in range(3)]
+    assert [bool(why) for why in told] == [False, False, True]
+    assert breakers.free_at("exit", urgent=False)[0] == 62 * SECOND
+    assert breakers.free_at("stop", urgent=True)[0] == 0
+    assert breakers.refused("stop", -2010, "no money", 3 * SECOND)
+    assert [breakers.free_at(kind, urgent=True)[0] for kind in ("stop", "take")] == [63 * SECOND, 63 * SECOND]
+    breakers.accepted("stop")
+    assert breakers.free_at("take", urgent=True)[0] == 0
+
+
+def test_a_fifth_of_every_bound_is_left_for_what_is_urgent() -> None:
+    spent, daily = budget(), DailyOrders(10)
+    for _ in range(80):
+        spent.sent(SECOND)
+    for _ in range(8):
+        daily.sent(SECOND)
+    assert (spent.free_at(SECOND), daily.free_at(SECOND)) == (10 * SECOND, DAY)
+    assert (spent.free_at(SECOND, urgent=True), daily.free_at(SECOND, urgent=True)) == (0, 0)
+    daily.found(10, SECOND)
+    assert daily.free_at(SECOND, urgent=True) == DAY

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tetrio.core.market import Quote, Reason, Side, Want
+from tetrio.core.market import Protection, Quote, Reason, Side, Want
 from tetrio.core.money import SymbolRules
 from tetrio.core.orders import (
     Cancel,
@@ -26,6 +26,7 @@ from tetrio.core.orders import (
     Wait,
     account_tag,
     bound_ticks,
+    escalates,
     event_of,
     plan,
     remnant,
@@ -212,6 +213,92 @@ class TestTaking:
         assert isinstance(decide(want=self.TAKE, quote=None), Wait)
         assert isinstance(decide(want=self.TAKE, base_lots=10), Wait)
         assert decide(want=self.TAKE, not_before_ns=200 * SECOND, why_not="x") == Wait("x", 200 * SECOND)
+
+
+class TestEscalation:
+    """100 s is the present of `decide`; the book is 260 000 / 260 010."""
+
+    STOPPED = attrs.evolve(SELL, reason=Reason.HARD_STOP, since_ns=85 * SECOND, stop=260_100.0)
+
+    def test_after_so_long(self) -> None:
+        live = order(reason="h")
+        waiting = decide(want=self.STOPPED, live=live, params=ExitParams(escalate_bps=0))
+        assert waiting == Wait("it rests where it should", 105 * SECOND), "it says when to look again"
+        said = decide(want=self.STOPPED, live=live, now_ns=105 * SECOND, params=ExitParams(escalate_bps=0))
+        assert isinstance(said, Replace)
+        assert said.place.take
+
+    def test_beyond_so_much(self) -> None:
+        quote = Quote(259_320, 259_330)  # 30 bp below the stop are 259 319.7
+        assert not escalates(self.STOPPED, quote, 0, ExitParams())
+        assert escalates(self.STOPPED, Quote(259_319, 259_330), 0, ExitParams())
+        assert not escalates(self.STOPPED, Quote(1, 2), 0, ExitParams(escalate_bps=0))
+
+    def test_once_begun_it_goes_on(self) -> None:
+        said = decide(want=self.STOPPED, escalated=True)
+        assert isinstance(said, Place)
+        assert said.take
+
+    @pytest.mark.parametrize("want", [
+        attrs.evolve(STOPPED, reason=Reason.TAKE_PROFIT), attrs.evolve(STOPPED, reason=Reason.MANUAL),
+        attrs.evolve(STOPPED, side=Side.BUY), attrs.evolve(STOPPED, since_ns=0, stop=0.0),
+    ])  # fmt: skip
+    def test_nothing_else_does(self, want: Want) -> None:
+        assert not escalates(want, Quote(1, 2), 10**18, ExitParams())
+
+
+class TestProtecting:
+    GUARD = Protection(258_700, 7)
+    STOP = Place(Side.SELL, "h", 7, 257_407, 10_000, stop_ticks=258_700)
+
+    def resting(self, **changed: Any) -> OwnOrder:
+        return order(**{"reason": "h", "price_ticks": 257_407, "stop_ticks": 258_700, **changed})
+
+    def test_a_stop_for_all_that_is_held_rests_while_nothing_is_wanted(self) -> None:
+        assert decide(want=None, protect=self.GUARD) == self.STOP
+        assert decide(want=None, protect=self.GUARD, max_notional_tick_lots=10**9) == self.STOP, "no cap of one exit"
+        assert isinstance(decide(want=None, protect=self.GUARD, live=self.resting()), Wait)
+
+    def test_it_makes_way_for_an_exit_at_once_and_comes_back_for_it(self) -> None:
+        live = self.resting()
+        said = decide(live=live, last_sent_ns=100 * SECOND)
+        assert said == Replace(live, Place(Side.SELL, "t", 3, 260_010, 10_000), only_if_new=False)
+        maker = order()
+        assert decide(want=None, live=maker, protect=self.GUARD) == Replace(maker, self.STOP, only_if_new=False)
+
+    def test_it_follows_the_anchor_and_the_holdings(self) -> None:
+        live = self.resting()
+        moved = decide(want=None, live=live, protect=Protection(258_800, 7))
+        assert isinstance(moved, Replace)
+        assert moved.place.stop_ticks == 258_800
+        assert isinstance(decide(want=None, live=live, protect=self.GUARD, base_lots=10_001), Replace)
+        assert isinstance(decide(want=None, live=live, protect=None), Cancel)
+        assert isinstance(decide(want=BUY, live=live, quote_tick_lots=10**10), Cancel)
+
+    def test_one_that_trails_is_not_placed_anew_for_another_anchor(self) -> None:
+        live = self.resting(stop_ticks=0, trail_bps=50)
+        assert isinstance(decide(want=None, live=live, protect=Protection(258_800, 7), trail_bps=50), Wait)
+        placed = decide(want=None, protect=self.GUARD, trail_bps=50)
+        assert isinstance(placed, Place)
+        assert (placed.stop_ticks, placed.trail_bps) == (0, 50)
+
+    def test_once_it_has_triggered_it_is_left_until_the_strategy_has_heard(self) -> None:
+        live = self.resting(triggered_ns=100 * SECOND - 1)
+        assert decide(want=None, live=live, protect=self.GUARD) == Wait(
+            "the protective stop has triggered and is the exit", 101 * SECOND - 1
+        )
+        wanted = attrs.evolve(SELL, reason=Reason.HARD_STOP, episode=7)
+        said = decide(want=wanted, live=live, params=ExitParams(escalate_after_s=0, escalate_bps=0))
+        assert isinstance(said, Replace), "what is left of it is chased"
+        assert not said.place.take
+
+
+def test_a_peg_leaves_the_price_to_the_exchange_and_buys_what_the_ask_pays_for() -> None:
+    sold = decide(pegs=True)
+    assert sold == Place(Side.SELL, "t", 3, 260_010, 10_000, pegged=True)
+    bought = decide(want=BUY, pegs=True, quote_tick_lots=260_010 * 9_999 + 1)
+    assert isinstance(bought, Place)
+    assert (bought.pegged, bought.qty_lots) == (True, 9_999)
 
 
 class TestRemnants:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock as Clock
 
+from tetrio.core.guards import Crossed
 from tetrio.core.kernel import Decision, Word
 from tetrio.core.params import ExitParams
 from tetrio.journal import Journal
@@ -33,8 +35,13 @@ class Rig:
         self.stop = trio.Event()
         self.commander = Commander(
             status=self.status, journal=self.journal, latch=self.latch, params=ExitParams(), stop=self.stop,
-            wake=lambda: None,
+            wake=lambda: None, rebase=self._rebase,
         )  # fmt: skip
+        self.rebased = 0
+
+    def _rebase(self) -> int:
+        self.rebased += 1
+        return 1_700_000_000_000
 
     def say(self, word: str, *, force: bool = False) -> Answer:
         return self.commander.obey(Order(word=word, by="test", force=force))
@@ -236,3 +243,47 @@ async def test_what_trades_names_venue_and_symbol() -> None:
     rig = Rig()
     rig.status.venue, rig.status.symbol = "live", "ETHUSDT"
     assert rig.commander.preview("flatten").startswith("live ETHUSDT: sell 1 ETH")
+
+
+async def test_a_guard_halts_as_the_operator_does_and_resume_lifts_it_for_good(tmp_path: Path) -> None:
+    crossed = Crossed("max_drawdown", 0.1, 0.125, Decimal("87.5"), Decimal("100.00"), Decimal("1750.10"))
+    rig = Rig(tmp_path)
+    await rig.restore()
+    rig.commander.halt_by_guard(crossed)
+    rig.commander.halt_by_guard(crossed)
+    assert (rig.commander.halted, rig.status.halted) == (True, True)
+    (fact,) = [fact for fact in rig.journal.recent if fact.kind == "command"]
+    assert fact.fields["by"] == "guard"
+    assert "max_drawdown 0.1 is crossed: 12.5000% lost, worth 87.5 against 100;" in str(fact.fields["text"])
+    rig.latch.close()
+    after = Rig(tmp_path)
+    await after.restore()
+    assert (after.commander.halted, after.latch.words.why != "") == (True, True)
+    assert after.say("resume").done
+    assert (after.commander.halted, after.latch.words.why, after.rebased) == (False, "", 1)
+    assert after.latch.words.rebased_ms == 1_700_000_000_000
+
+
+async def test_an_operators_halt_is_lifted_without_forgetting_losses(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    await rig.restore()
+    assert rig.say("halt").done
+    assert rig.say("resume").done
+    assert (rig.rebased, rig.latch.words.rebased_ms) == (0, 0)
+
+
+async def test_a_latch_of_before_guards_is_still_read(tmp_path: Path) -> None:
+    before = Rig(tmp_path)
+    await before.restore()
+    before.latch.close()
+    spoil(tmp_path, '{"paused": false, "halted": true, "leaving": "", "taking": false}')
+    rig = Rig(tmp_path)
+    await rig.restore()
+    assert (rig.commander.halted, rig.latch.words.why, rig.latch.trouble) == (True, "", "")
+
+
+async def test_a_protective_stop_stays_when_nothing_is_armed_and_goes_with_a_halt() -> None:
+    rig = Rig()
+    rig.status.order = attrs.evolve(RESTING, protects=True)
+    assert "the protective stop SELL 1 @ 2001.00 stays" in rig.say("disarm").text
+    assert "the protective stop SELL 1 @ 2001.00 is cancelled" in rig.say("halt").text

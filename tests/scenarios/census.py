@@ -20,7 +20,7 @@ import attrs
 import trio
 import trio._core._run as trio_run
 
-THEIRS = ("tetrio.sim", "tests.", "_pytest", "pytest")
+THEIRS = ("tetrio.sim", "tetrio.chaos", "tests.", "_pytest", "pytest")
 OURS = tuple(
     f"tetrio.{name}"
     for name in ("app", "beside", "live", "telegram", "metrics", "control", "systemd", "status", "journal", "log")

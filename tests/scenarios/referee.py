@@ -45,10 +45,10 @@ def read(path: Path) -> list[Line]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def judge(lines: Iterable[Line], *, maker: Decimal = Decimal(0), takes: bool = False) -> Verdict:
+def judge(lines: Iterable[Line], *, maker: Decimal = Decimal(0), takes: str = "") -> Verdict:
     """Check every invariant, line by line; AssertionError names the line that broke one.
 
-    takes   the operator said flatten: IOC orders of reason `m` are fine
+    takes   reasons that may take: `m` where the operator said flatten, `h` where hard stops escalate or are protected
     """
     book = _Book(maker, takes)
     for number, line in enumerate(lines, 1):
@@ -66,7 +66,7 @@ def judge(lines: Iterable[Line], *, maker: Decimal = Decimal(0), takes: bool = F
 class _Book:
     """What must be true after each line, reckoned from the lines before."""
 
-    def __init__(self, maker: Decimal, takes: bool) -> None:
+    def __init__(self, maker: Decimal, takes: str) -> None:
         self.maker, self.takes = maker, takes
         self.ts = 0
         self.totals: dict[str, Decimal] = {}
@@ -80,10 +80,13 @@ class _Book:
         self.events: dict[str, int] = {}
         self.end: Line | None = None
         self.assets: tuple[str, str] = ("", "")
+        self.outside: dict[str, Decimal] = {}
 
     def on_deposit(self, line: Line) -> None:
         for asset, (free, locked) in line["balances"].items():
             self.totals[asset] = Decimal(free) + Decimal(locked)
+
+    on_withdraw = on_deposit
 
     def on_accept(self, line: Line) -> None:
         name = line["client_order_id"]
@@ -99,7 +102,10 @@ class _Book:
         self._within_holdings(line)
 
     def _may_take(self, line: Line) -> bool:
-        return self.takes and line["type"] == "LIMIT" and line["client_order_id"].split("-")[3].endswith("m")
+        if line["type"] not in ("LIMIT", "STOP_LOSS_LIMIT"):
+            return False
+        reason: str = line["client_order_id"].split("-")[3][-1]
+        return reason in self.takes
 
     def _within_holdings(self, line: Line) -> None:
         base, quote = self._assets(line)
@@ -150,6 +156,9 @@ class _Book:
 
     on_expire = on_cancel
 
+    def on_lock(self, line: Line) -> None:
+        self.outside[line["asset"]] = self.outside.get(line["asset"], Decimal(0)) + Decimal(line["amount"])
+
     def on_end(self, line: Line) -> None:
         self.end = line
 
@@ -164,7 +173,7 @@ class _Book:
 
     def _check_locks(self, line: Line) -> None:
         base, quote = self.assets
-        locked = {base: Decimal(0), quote: Decimal(0)}
+        locked = {asset: self.outside.get(asset, Decimal(0)) for asset in (base, quote)}
         for name, order in self.open.items():
             left = Decimal(order["qty"]) - self.filled[name]
             asset, amount = (base, left) if order["side"] == "SELL" else (quote, left * Decimal(order["price"]))

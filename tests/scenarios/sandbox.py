@@ -7,7 +7,7 @@ import io
 import itertools
 import json
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,12 +69,15 @@ class Tampered(trio.abc.Stream):
                 self._in.send_nowait(bytes([0x80 | opcode, len(payload)]) + payload)
                 continue
             for delay_s, told in self._fault.told(self, json.loads(payload)):
-                self._nursery.start_soon(self._tell, delay_s, json.dumps(told).encode())
+                frame = text_frame(json.dumps(told).encode())
+                if delay_s:
+                    self._nursery.start_soon(self._tell, delay_s, frame)
+                else:
+                    self._in.send_nowait(frame)  # what is not delayed keeps its order
 
-    async def _tell(self, delay_s: float, payload: bytes) -> None:
-        if delay_s:
-            await trio.sleep(delay_s)
-        self._in.send_nowait(text_frame(payload))
+    async def _tell(self, delay_s: float, frame: bytes) -> None:
+        await trio.sleep(delay_s)
+        self._in.send_nowait(frame)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         data = await self._out.receive()
@@ -164,17 +167,23 @@ def played(
     seed: int = 1,
     state: Path | None = None,
     beside: Beside | None = None,
-    takes: bool = False,
+    takes: str = "",
+    faults: Sequence[str] = (),
+    lives: int = 1,
 ) -> Run:
     """Trade the market through `fault`; the audit is judged.
 
     state    directory of the latch
     beside   a task that runs beside the bot, such as one of its faces
-    takes    the operator may take: IOC orders of reason `m` are fine
+    takes    reasons whose orders may take (referee.judge)
+    faults   of the exchange, as `tetrio exchange --fault` has them
+    lives    processes, one after the other: the next begins when the one before has stopped
     """
     given = config.load(REPLAY, {}, [config.from_option(text) for text in options])
     audit, journal = io.StringIO(), io.StringIO()
-    clean, stop_s = virtual.run(functools.partial(_run, fault, market, given, audit, journal, state, beside), seed)
+    clean, stop_s = virtual.run(
+        functools.partial(_run, fault, market, given, audit, journal, state, beside, faults, lives), seed
+    )
     lines = [json.loads(line) for line in audit.getvalue().splitlines()]
     facts = [json.loads(line) for line in journal.getvalue().splitlines()]
     return Run(clean, judge(lines, takes=takes), facts, stop_s, audit.getvalue())
@@ -188,6 +197,8 @@ async def _run(
     journal: io.StringIO,
     state: Path | None,
     beside: Beside | None,
+    faults: Sequence[str],
+    lives: int,
 ) -> tuple[bool, float]:
     market = open_market(str(path), None, seed=1)
     signer = Signer.generate(bytes(range(32)))
@@ -197,6 +208,7 @@ async def _run(
             ExchangeConfig(
                 market=market, keys={KEY: signer.verifier}, clocks=Clocks(now.now_ns, joined=True), audit=audit,
                 funds=funds(given, market.rules), on_market_end=lambda _: fault.bot.stop.set(),
+                faults=faults,
             )
         )  # fmt: skip
         urls = await nursery.start(exchange.run)
@@ -212,6 +224,9 @@ async def _run(
             if beside is not None:
                 await nursery.start(beside, fault.bot)
             clean = await fault.bot.run()
+            for _ in range(1, lives):
+                fault.bot = Bot(setup, clock=now, journal=told, status=Status(), rng=random.Random(1))
+                clean = await fault.bot.run()
         stop_s = 0.0 if fault.stopped_at is None else trio.current_time() - fault.stopped_at
         nursery.cancel_scope.cancel()
     return clean, stop_s

@@ -38,7 +38,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
 
 @pytest.fixture(scope="module")
 def verdict(day: Day) -> Verdict:
-    return judge(day.audit, takes=True)
+    return judge(day.audit, takes="mh")
 
 
 # -- it was a day ------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ def test_three_days_hold_a_regime_change_a_hard_stop_and_an_opening_gate(tmp_pat
     market.write_text("".join(raw_lines(KLINES, 1 + DAYS * 1440)))
     run = tetrio("serve", "--market", market, "--speed", "max", "--audit", audit, "--journal", journal)
     assert run.returncode == 0, run.stderr[-2000:]
-    verdict = judge(read(audit))
+    verdict = judge(read(audit), takes="h")
     assert verdict.end["frames"] == DAYS * 1440
     assert alternating(verdict.exits)
     assert verdict.by("t") and verdict.by("h")

@@ -76,7 +76,7 @@ def test_exit_rests_at_once_as_the_operators_and_is_filled(market: Path) -> None
 @pytest.mark.fault("F73")
 def test_flatten_takes_within_its_bound_until_nothing_is_left(market: Path) -> None:
     says = Says((ready, "flatten"))
-    run = played(says, market, takes=True)
+    run = played(says, market, takes="m")
     told = lines(run)
     assert (told[0]["type"], told[0]["client_order_id"].split("-")[3]) == ("LIMIT", "1m")
     assert run.verdict.exits[0].side == "SELL"
@@ -86,7 +86,7 @@ def test_flatten_takes_within_its_bound_until_nothing_is_left(market: Path) -> N
 
 def test_flatten_replaces_the_exit_that_rests(market: Path) -> None:
     says = Says((ready, "exit"), (resting, "flatten"))
-    run = played(says, market, takes=True)
+    run = played(says, market, takes="m")
     kinds = [(line["ev"], line["type"]) for line in lines(run)][:3]
     assert kinds[0] == ("accept", "LIMIT_MAKER")
     assert kinds[1][0] == "cancel"
@@ -98,7 +98,7 @@ def test_flatten_replaces_the_exit_that_rests(market: Path) -> None:
 
 def test_flatten_buys_with_all_of_the_quote_too(market: Path) -> None:
     says = Says((ready, "flatten"))
-    run = played(says, market, "venue.fund=ETH=0,USDT=1000", takes=True)
+    run = played(says, market, "venue.fund=ETH=0,USDT=1000", takes="m")
     assert run.verdict.exits[0].side == "BUY"
     bought = [line for line in lines(run) if line["ev"] == "fill" and line["client_order_id"].split("-")[3] == "1m"]
     left = sum(map(Decimal, bought[-1]["balances"]["USDT"]))

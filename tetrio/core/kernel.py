@@ -76,6 +76,8 @@ class Word(enum.Enum):
     DISARM = "disarm"
     PAUSE = "pause"
     RESUME = "resume"
+    STOPPED = "stopped"
+    """Not the operator's: the exchange says that the price of the hard stop was reached."""
 
 
 @attrs.frozen
@@ -151,7 +153,8 @@ def on_command(state: State, command: Command) -> tuple[State, list[Decision]]:
     EXIT arms (reason `m`) whatever the gate says and even while paused, taking over an armed take-profit; with nothing
     to sell (FLAT, or before the first observation) it does nothing. FLATTEN does the same, and what is armed takes
     instead of resting; an exit that is armed already takes from then on. DISARM clears what is armed, a hard stop only
-    with `force`. PAUSE stops new arming by the strategy; what is armed goes on.
+    with `force`. PAUSE stops new arming by the strategy; what is armed goes on. STOPPED does in BASE what the pass does
+    at the hard stop, also while paused: a stop that rested on the exchange sells already.
     """
     new, decisions = copy(state), list[Decision]()
     new.zone = NOWHERE
@@ -167,6 +170,9 @@ def on_command(state: State, command: Command) -> tuple[State, list[Decision]]:
             new.paused = True
         case Word.RESUME:
             new.paused = False
+        case Word.STOPPED:
+            if new.regime is Regime.BASE and not new.hard_stop:
+                _stop(new, Regime.BASE, decisions)
     return new, decisions
 
 
@@ -318,6 +324,11 @@ def _try_hard_stop(new: State, regime: Regime, price: float, decisions: list[Dec
     new.stop_count = min(new.stop_count + 1, new.params.stop_confirm)
     if new.paused or new.stop_count < new.params.stop_confirm:
         return
+    _stop(new, regime, decisions)
+
+
+def _stop(new: State, regime: Regime, decisions: list[Decision]) -> None:
+    """Close the gate; in BASE the exit that sells is armed, whatever else was."""
     new.stop_count = 0
     new.gate_closed, new.gate_regime = True, regime
     decisions.append(_decision(new, "gate", state="closed", hard_stop=new.params.hard_stop))
@@ -332,7 +343,7 @@ def _arm(new: State, reason: Reason, decisions: list[Decision]) -> None:
     if not new.armed:
         new.episode += 1
     if reason is Reason.HARD_STOP:
-        new.hard_stop = True
+        _remember_stop(new)
     else:
         new.maker = reason
     decisions.append(_decision(new, "armed", reason=reason.value))
@@ -345,9 +356,17 @@ def _adopt(new: State, reason: Reason, side: Side) -> None:
     if not new.armed:
         new.episode += 1
     if reason is Reason.HARD_STOP:
-        new.hard_stop = True
+        _remember_stop(new)
     else:
         new.maker = new.maker or reason
+
+
+def _remember_stop(new: State) -> None:
+    """Arm the hard stop, with what its escalation goes by: since when, and from which price on."""
+    assert new.anchor is not None, "in BASE there is an anchor"
+    new.hard_stop = True
+    new.stopped_ns = getattr(new.last, "at_ns", 0)  # an observation of `explain` has no time
+    new.stopped_at = trailing.stop_price(new.params, Regime.BASE, new.anchor)
 
 
 def _disarm(new: State, decisions: list[Decision], by: str, *, hard_stop: bool) -> None:

@@ -2,7 +2,9 @@
 
 Times are nanoseconds passed in. Windows of the exchange are aligned to its clock, not sliding: the 10-second one starts
 at :00, :10, …, the day at 00:00 UTC. A fifth of each is held back for cancels and stops, so that a chase can never
-spend what an emergency needs. Counts that the exchange reports replace our own.
+spend what an emergency needs: what is `urgent` (a hard stop, a flatten, a protective stop) may use that fifth too.
+Counts that the exchange reports replace our own. Refusals are counted for each kind of order apart, so that what was
+refused to a take-profit holds up no stop.
 """
 
 from __future__ import annotations
@@ -27,9 +29,8 @@ class _Window:
         if number != self.number:
             self.number, self.count = number, 0
 
-    @property
-    def usable(self) -> int:
-        return self.limit - self.limit // HELD_BACK
+    def usable(self, urgent: bool) -> int:
+        return self.limit if urgent else self.limit - self.limit // HELD_BACK
 
 
 class OrderBudget:
@@ -67,12 +68,12 @@ class OrderBudget:
             window.roll(now_ns)
             window.count = window.limit
 
-    def free_at(self, now_ns: int) -> int:
+    def free_at(self, now_ns: int, *, urgent: bool = False) -> int:
         """When the next order may be sent: `now_ns` or earlier when at once."""
         at = 0
         for window in self._windows.values():
             window.roll(now_ns)
-            if window.count >= window.usable:
+            if window.count >= window.usable(urgent):
                 at = max(at, (window.number + 1) * window.length_ns)
         return at
 
@@ -91,6 +92,11 @@ class Refusals:
     LAST_NS = 800_000_000
     PROBE_NS = 60 * SECOND
     BREAK_AFTER = 3
+
+    @property
+    def same(self) -> int:
+        """How many identical refusals there were in a row."""
+        return self._same
 
     def accepted(self) -> None:
         """An order was accepted: all is well again."""
@@ -117,6 +123,45 @@ class Refusals:
 
 
 @attrs.define
+class Breakers:
+    """Refusals for each kind of order apart, and one breaker for them all.
+
+    What is urgent may try once although another kind has opened the breaker; refused alike, it waits as all others do.
+    """
+
+    _kinds: dict[str, Refusals] = attrs.field(factory=dict)
+    _all: Refusals = attrs.field(factory=Refusals)
+    _by: str = ""
+    """The kind that was refused last."""
+
+    def free_at(self, kind: str, *, urgent: bool) -> tuple[int, str]:
+        """When an order of this kind, such as "take" or "exit", may be sent, and why not before."""
+        whole, own = self._all, self._of(kind)
+        if whole.same < Refusals.BREAK_AFTER or (urgent and kind != self._by and whole.same == Refusals.BREAK_AFTER):
+            return own.not_before_ns, own.why
+        return whole.not_before_ns, whole.why
+
+    def accepted(self, kind: str) -> None:
+        """An order of this kind was accepted."""
+        self._of(kind).accepted()
+        self._all.accepted()
+
+    def would_match(self, kind: str, now_ns: int) -> None:
+        """A post-only order would have traded at once."""
+        self._of(kind).would_match(now_ns)
+        self._all.accepted()
+
+    def refused(self, kind: str, code: int, text: str, now_ns: int) -> str:
+        """Any other refusal; what to tell when this one opens (or keeps open) the breaker, "" otherwise."""
+        self._of(kind).refused(code, text, now_ns)
+        self._by = kind
+        return self._all.why if self._all.refused(code, text, now_ns) else ""
+
+    def _of(self, kind: str) -> Refusals:
+        return self._kinds.setdefault(kind, Refusals())
+
+
+@attrs.define
 class DailyOrders:
     """[risk] max_orders_per_day: orders in the running UTC day."""
 
@@ -129,10 +174,16 @@ class DailyOrders:
         self._roll(now_ns)
         self.count += 1
 
-    def free_at(self, now_ns: int) -> int:
+    def found(self, count: int, now_ns: int) -> None:
+        """So many of ours were sent on this day, as the exchange says: an earlier process's among them."""
+        self._roll(now_ns)
+        self.count = max(self.count, count)
+
+    def free_at(self, now_ns: int, *, urgent: bool = False) -> int:
         """When the next order may be sent; `now_ns` or earlier when at once."""
         self._roll(now_ns)
-        return (self._day + 1) * DAY if self.count >= self.most else 0
+        most = self.most if urgent else self.most - self.most // HELD_BACK
+        return (self._day + 1) * DAY if self.count >= most else 0
 
     def _roll(self, now_ns: int) -> None:
         day = now_ns // DAY

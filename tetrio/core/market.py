@@ -99,6 +99,20 @@ class Want:
     """Number of the exit episode within this process, from 1; part of the client order id."""
     take: bool = False
     """Not resting: taking what is there, within `max_slippage_bps` of the best price (the operator's flatten)."""
+    since_ns: int = 0
+    """A hard stop: the time of the observation that armed it; 0 where it is not known."""
+    stop: float = 0.0
+    """A hard stop: the bid (ticks on the live path) at which it fired; 0 where it is not known."""
+
+
+@attrs.frozen
+class Protection:
+    """What should rest on the exchange while the base is held and no exit is wanted: a stop for the whole sleeve."""
+
+    stop_ticks: int
+    """Never below the price of the hard stop."""
+    episode: int
+    """The number that the exit will have which it begins by triggering."""
 
 
 @attrs.frozen(kw_only=True)

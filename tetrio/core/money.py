@@ -109,6 +109,10 @@ class SymbolRules:
     ask_multiplier_up: Decimal = Decimal(0)
     ask_multiplier_down: Decimal = Decimal(0)
     max_num_orders: int = 0
+    min_trailing_bps: int = 10
+    """TRAILING_DELTA below the market, as a selling stop has it; basis points."""
+    max_trailing_bps: int = 2000
+    trailing_allowed: bool = True
     order_types: frozenset[str] = frozenset(
         {"LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"}
     )

@@ -5,8 +5,9 @@ exchange tells twice, late or out of order (a NEW after the fill) leaves a termi
 only grows, states only move on. UNKNOWN is a state: sent, no answer; the only way out is to ask the exchange.
 
 `plan` compares what is wanted with what rests and returns one action. It holds the whole policy of the persistent maker
-exit: where it rests, when it is re-quoted, how large it is, when a remnant is dust. It sends nothing and waits for
-nothing; `Wait.until_ns` says when asking again could give another answer.
+exit: where it rests, when it is re-quoted, how large it is, when a remnant is dust, when a hard stop takes, and what
+protects the base while no exit is wanted. It sends nothing and waits for nothing; `Wait.until_ns` says when asking
+again could give another answer.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from math import ceil, floor
 
 import attrs
 
-from tetrio.core.market import Quote, Reason, Side, Want
+from tetrio.core.market import Protection, Quote, Reason, Side, Want
 from tetrio.core.money import SymbolRules
 from tetrio.core.params import ExitParams
+from tetrio.core.protect import limit_ticks
 
 MS = 1_000_000
 TAKE_AGAIN_NS = 1_000_000_000
+TOLD_NS = 1_000_000_000  # within which the strategy has heard that a stop has triggered
 
 
 # -- client order ids --------------------------------------------------------------------------------------------------
@@ -175,10 +178,20 @@ class OwnOrder:
     order_id: int | None = None
     filled_lots: int = 0
     state: OrderState = OrderState.SENT
+    late: bool = False
+    """The exchange itself said that it does not know what became of it: its engine may answer very late."""
     remnant_since_ns: int | None = None
     """Since when what is left of it has been too small to re-quote."""
     take: bool = False
     """IOC: it takes what is there and ends."""
+    pegged: bool = False
+    """The exchange gave it its price: `price_ticks` is that one once it is known."""
+    stop_ticks: int = 0
+    """A protective stop's price; 0 in any other order, and in one that trails."""
+    trail_bps: int = 0
+    """A trailing protective stop's distance, basis points."""
+    triggered_ns: int | None = None
+    """Of a protective stop: when it was seen that its price had been reached, so that it is on the book or was."""
     spent_tick_lots: int = 0
     """Notional that earlier orders of the same chain of replacements have traded."""
 
@@ -186,6 +199,16 @@ class OwnOrder:
     def remaining_lots(self) -> int:
         """What could still trade."""
         return self.qty_lots - self.filled_lots
+
+    @property
+    def protects(self) -> bool:
+        """It was sent as a protective stop."""
+        return bool(self.stop_ticks or self.trail_bps)
+
+    @property
+    def waits(self) -> bool:
+        """A protective stop that waits for its price."""
+        return self.protects and self.triggered_ns is None
 
     def after(self, event: OrderEvent, *, filled_lots: int = 0, order_id: int | None = None) -> OwnOrder:
         """This order after `event`; ValueError when the table has no such move, or more was filled than sent."""
@@ -217,6 +240,12 @@ class Place:
     qty_lots: int
     take: bool = False
     """IOC within the bound, not post-only."""
+    pegged: bool = False
+    """The exchange is to price it: the best price of its own side."""
+    stop_ticks: int = 0
+    """A stop at this price, with `price_ticks` as its limit; 0: none."""
+    trail_bps: int = 0
+    """A stop that trails by so many basis points, instead of one at `stop_ticks`."""
 
 
 @attrs.frozen
@@ -253,6 +282,14 @@ class Sight:
     """All that `plan` looks at."""
 
     want: Want | None
+    protect: Protection | None = None
+    """The stop that should rest while nothing is wanted."""
+    trail_bps: int = 0
+    """It trails by so much; 0: it stands."""
+    escalated: bool = False
+    """The hard stop that is wanted has begun to take."""
+    pegs: bool = False
+    """The symbol lets an exit be pegged."""
     quote: Quote | None
     live: OwnOrder | None
     """The one order of ours that rests, if any."""
@@ -283,7 +320,7 @@ def target_ticks(side: Side, chase: str, quote: Quote, own_ticks: int | None, re
     own_ticks      where it rests; None when it does not
     refused_ticks  the price of a post-only order that was just refused
 
-    join     the best price of our own side (the ask for a SELL, the bid for a BUY)
+    join     the best price of our own side (the ask for a SELL, the bid for a BUY); for peg the same
     improve  one tick inside the spread where there is room; stays where it is once it is the best
     touch    the best price of the other side, which posts only when the market has moved away from it: refused, it
              is tried again at the same price once that is free; resting, it joins when it is no longer the best
@@ -299,6 +336,23 @@ def target_ticks(side: Side, chase: str, quote: Quote, own_ticks: int | None, re
     return near
 
 
+def escalates(want: Want, quote: Quote, now_ns: int, params: ExitParams) -> bool:
+    """Whether a hard stop has waited for long enough, or the price run far enough beyond it, for it to take."""
+    if want.reason is not Reason.HARD_STOP or want.side is not Side.SELL:
+        return False
+    due = _escalation_ns(want, params)
+    if due is not None and now_ns >= due:
+        return True
+    share = params.escalate_bps / 10_000
+    return bool(params.escalate_bps and want.stop) and quote.bid <= want.stop * (1 - share)
+
+
+def _escalation_ns(want: Want, params: ExitParams) -> int | None:
+    if not (params.escalate_after_s and want.since_ns) or want.reason is not Reason.HARD_STOP:
+        return None
+    return want.since_ns + round(params.escalate_after_s * 1e9)
+
+
 def exit_lots(side: Side, price_ticks: int, sight: Sight, spent_tick_lots: int, rules: SymbolRules) -> int:
     """How much an exit at this price should be: all there is, within the caps of one exit and of one order."""
     lots = sight.base_lots if side is Side.SELL else sight.quote_tick_lots // price_ticks
@@ -311,22 +365,71 @@ def exit_lots(side: Side, price_ticks: int, sight: Sight, spent_tick_lots: int, 
 
 def plan(sight: Sight, params: ExitParams, rules: SymbolRules) -> Action:
     """The one thing to do now, so that what rests becomes what is wanted."""
+    action = _plan(sight, params, rules)
+    due = _escalation_ns(sight.want, params) if sight.want is not None else None
+    if isinstance(action, Wait) and due is not None and due > sight.now_ns:
+        return Wait(action.why, due if action.until_ns is None else min(action.until_ns, due))
+    return action
+
+
+def _plan(sight: Sight, params: ExitParams, rules: SymbolRules) -> Action:
     live, want = sight.live, sight.want
     if live is not None and live.remnant_since_ns is not None:
         return _mind_remnant(live, live.remnant_since_ns, sight, params)
-    if live is not None and (want is None or live.side is not want.side):
-        return Cancel(live, "nothing is wanted" if want is None else "the other side is wanted")
     if want is None:
-        return Wait("nothing is wanted")
+        return _protect(sight, params, rules)
+    if live is not None and live.side is not want.side:
+        return Cancel(live, "the other side is wanted")
     if sight.quote is None:
         return Wait("no book yet")
-    if want.take:
+    if want.take or sight.escalated or escalates(want, sight.quote, sight.now_ns, params):
         return _take(want, sight.quote, sight, params, rules)
     own = live.price_ticks if live else None
     price = target_ticks(want.side, params.chase, sight.quote, own, sight.refused_ticks)
     if live is None:
         return _place(want, price, sight, rules)
     return _requote(live, want, price, sight, params, rules)
+
+
+def _protect(sight: Sight, params: ExitParams, rules: SymbolRules) -> Action:
+    """No exit is wanted: a stop rests where one is asked for, and nothing else of ours."""
+    guard, live = sight.protect, sight.live
+    if live is not None and live.triggered_ns is not None and sight.now_ns < live.triggered_ns + TOLD_NS:
+        return Wait("the protective stop has triggered and is the exit", live.triggered_ns + TOLD_NS)
+    if guard is None:
+        return Cancel(live, "nothing is wanted") if live else Wait("nothing is wanted")
+    place = _stop(guard, sight, params, rules)
+    if not rules.sellable(place.qty_lots, place.price_ticks):
+        return Cancel(live, "nothing is wanted") if live else Wait("what is held is below the symbol's filters")
+    if live is None:
+        return _held_back(sight) or place
+    if live.waits and _same_stop(live, place):
+        return Wait("the protective stop rests where it should")
+    if (held := _held_back(sight)) is not None:
+        return held
+    due = (sight.last_sent_ns or 0) + params.requote_ms * MS
+    if live.waits and sight.last_sent_ns is not None and sight.now_ns < due:
+        return Wait("moved a moment ago", due)
+    if sight.reserved and live.filled_lots:
+        return Cancel(live, "a protective stop for a part-filled exit beside a reserve")
+    return Replace(live, place, only_if_new=sight.reserved)
+
+
+def _stop(guard: Protection, sight: Sight, params: ExitParams, rules: SymbolRules) -> Place:
+    """The stop for the whole sleeve: the cap of one exit is not for it, since nobody may be there for the rest."""
+    price = limit_ticks(guard.stop_ticks, params.max_slippage_bps)
+    lots = exit_lots(Side.SELL, price, attrs.evolve(sight, max_notional_tick_lots=0), 0, rules)
+    stop = 0 if sight.trail_bps else guard.stop_ticks
+    return Place(
+        Side.SELL, Reason.HARD_STOP.value, guard.episode, price, lots, stop_ticks=stop, trail_bps=sight.trail_bps
+    )
+
+
+def _same_stop(live: OwnOrder, place: Place) -> bool:
+    """A trailing one is left where it has trailed to: placed anew it would begin farther away."""
+    if live.qty_lots != place.qty_lots or live.trail_bps != place.trail_bps:
+        return False
+    return bool(live.trail_bps) or (live.stop_ticks, live.price_ticks) == (place.stop_ticks, place.price_ticks)
 
 
 def _mind_remnant(live: OwnOrder, since_ns: int, sight: Sight, params: ExitParams) -> Action:
@@ -344,29 +447,36 @@ def _held_back(sight: Sight) -> Wait | None:
 
 
 def _place(want: Want, price: int, sight: Sight, rules: SymbolRules) -> Action:
-    lots = exit_lots(want.side, price, sight, 0, rules)
+    lots = exit_lots(want.side, _dearest(want.side, price, sight), sight, 0, rules)
     if not rules.sellable(lots, price):
         return Wait("what is held is below the symbol's filters")
-    return _held_back(sight) or Place(want.side, want.reason.value, want.episode, price, lots)
+    return _held_back(sight) or Place(want.side, want.reason.value, want.episode, price, lots, pegged=sight.pegs)
+
+
+def _dearest(side: Side, price: int, sight: Sight) -> int:
+    """The price that a size is reckoned by: a BUY that the exchange prices may come to rest higher, up to the ask."""
+    if side is Side.BUY and sight.pegs and sight.quote is not None:
+        return sight.quote.ask
+    return price
 
 
 def _requote(live: OwnOrder, want: Want, price: int, sight: Sight, params: ExitParams, rules: SymbolRules) -> Action:
     taken_over = live.reason != want.reason.value
-    if abs(price - live.price_ticks) < params.requote_ticks and not taken_over:
+    if abs(price - live.price_ticks) < params.requote_ticks and not taken_over and not live.waits:
         return Wait("it rests where it should")
     spent = live.spent_tick_lots + live.filled_lots * live.price_ticks
-    lots = exit_lots(want.side, price, sight, spent, rules)
+    lots = exit_lots(want.side, _dearest(want.side, price, sight), sight, spent, rules)
     if not rules.sellable(lots, price):
         return Wait("what is left is below the symbol's filters at the new price")
     if (held := _held_back(sight)) is not None:
         return held
     due = (sight.last_sent_ns or 0) + params.requote_ms * MS
-    if sight.last_sent_ns is not None and sight.now_ns < due:
+    if sight.last_sent_ns is not None and sight.now_ns < due and not live.waits:
         return Wait("re-quoted a moment ago", due)
     if sight.reserved and live.filled_lots:
         # a fill on the way would let the new order trade more than was meant: cancel first, then size from balances
         return Cancel(live, "re-quote of a part-filled exit beside a reserve")
-    place = Place(want.side, want.reason.value, want.episode, price, lots)
+    place = Place(want.side, want.reason.value, want.episode, price, lots, pegged=sight.pegs)
     return Replace(live, place, only_if_new=sight.reserved)
 
 
@@ -394,7 +504,7 @@ def _take(want: Want, quote: Quote, sight: Sight, params: ExitParams, rules: Sym
     if live is None:
         return place
     if sight.reserved and live.filled_lots:
-        return Cancel(live, "flatten of a part-filled exit beside a reserve")
+        return Cancel(live, "taking the rest of a part-filled exit beside a reserve")
     return Replace(live, place, only_if_new=sight.reserved)
 
 

@@ -111,8 +111,9 @@ class ExitParams:
 
     chase: str = setting(
         "join",
-        "where the exit rests: join the best price of our side, improve it by a tick, or touch the other side",
-        choices=("join", "improve", "touch"),
+        "where the exit rests: join the best price of our side, improve it by a tick, touch the other side, or let the "
+        "exchange peg it to the best price of our side as it arrives",
+        choices=("join", "improve", "touch", "peg"),
     )
     requote_ticks: int = setting(1, "ticks the target must have moved before the exit is re-quoted", low=1, high=100000)
     requote_ms: int = setting(250, "least time between two re-quotes, ms", low=0, high=600000)
@@ -120,19 +121,22 @@ class ExitParams:
         60.0, "how long a remnant too small to re-quote rests before it is cancelled, s", low=0
     )
     escalate_after_s: float = setting(
-        0.0, "s a hard-stop exit may wait as a maker before it takes; 0 is never, and the only value yet", low=0, high=0
+        20.0,
+        "s that a hard-stop exit may wait as a maker before it takes, within max_slippage_bps; 0 is never",
+        low=0,
+        high=86400,
     )
     escalate_bps: float = setting(
-        0.0,
-        "basis points beyond the stop before a hard-stop exit takes; 0 is never, and the only value yet",
-        low=0,
-        high=0,
+        30.0, "basis points beyond the stop's price at which a hard-stop exit takes; 0 is never", low=0, high=10000
     )
     max_slippage_bps: float = setting(
         50.0, "bound of a taking exit from the best price, basis points", low=0, high=10000
     )
     protect: str = setting(
-        "off", "a stop resting on the exchange while holding; off is the only value yet", choices=("off",)
+        "off",
+        "a stop that rests on the exchange while the base is held, and sells as a taker even when tetrio is dead: off, "
+        "stop (at the price of the hard stop) or trailing (the exchange's own, hard_stop below the best price)",
+        choices=("off", "stop", "trailing"),
     )
     on_stop: str = setting("cancel", "what becomes of a resting exit when tetrio stops", choices=("cancel", "leave"))
 
@@ -142,13 +146,15 @@ class RiskParams:
     """[risk]: guards around everything else."""
 
     max_daily_loss: float = setting(
-        0.0, "loss (fraction) within a day that halts; 0 is off, and the only value yet", low=0, high=0
+        0.0, "loss (fraction of the sleeve's value) since 00:00 UTC that halts; 0 is off", low=0, high=1
     )
     max_drawdown: float = setting(
-        0.0, "loss (fraction) from the best value that halts; 0 is off, and the only value yet", low=0, high=0
+        0.0, "loss (fraction) from the sleeve's best value of 24 h and since that halts; 0 is off", low=0, high=1
     )
     max_orders_per_day: int = setting(
-        20000, "orders (re-quotes included) sent in 24 h before tetrio sends no more", low=1
+        20000,
+        "orders (re-quotes included) sent since 00:00 UTC before tetrio sends no more; a fifth is kept for stops",
+        low=1,
     )
     max_clock_offset_ms: int = setting(
         1000, "largest difference to the exchange's clock that is corrected rather than refused, ms", low=0

@@ -99,6 +99,10 @@ class State(msgspec.Struct, kw_only=True):
     """The operator said flatten: what is armed takes."""
     stop_count: int = 0
     """Observations in a row beyond the hard stop."""
+    stopped_ns: int = 0
+    """Time of the observation that armed the hard stop; 0 before one, and where nobody told the time."""
+    stopped_at: float = 0.0
+    """The price at which it fired; 0 before one."""
     episode: int = 0
     """Number of the last episode; 0 before the first."""
     paused: bool = False
@@ -233,7 +237,10 @@ def want(state: State) -> Want | None:
         return None
     reason = Reason.HARD_STOP if state.hard_stop and not state.taking else state.maker
     assert reason is not None, "something is armed"
-    return Want(Side.SELL if state.regime is Regime.BASE else Side.BUY, reason, state.episode, state.taking)
+    side = Side.SELL if state.regime is Regime.BASE else Side.BUY
+    if reason is not Reason.HARD_STOP:
+        return Want(side, reason, state.episode, state.taking)
+    return Want(side, reason, state.episode, state.taking, since_ns=state.stopped_ns, stop=state.stopped_at)
 
 
 def view(state: State) -> View:

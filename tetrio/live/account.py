@@ -13,7 +13,8 @@ from decimal import Decimal
 import msgspec
 import trio
 
-from tetrio.core.market import Holdings, Side
+from tetrio.core.kernel import Command, Word
+from tetrio.core.market import Fill, Holdings, Side
 from tetrio.core.orders import JUMPSTART, Names, OrderEvent, OrderName, OwnOrder, event_of
 from tetrio.errors import LinkLost, LinkStale, OrderRejected, UnsafeError, WireError
 from tetrio.journal import Journal
@@ -30,7 +31,9 @@ from tetrio.wire.request import (
     PlacedOrder,
     Subscription,
     SymbolCommission,
+    fill_of_trade,
     is_timestamp,
+    is_unknown_order,
     raise_for,
     result_of,
     signed,
@@ -41,6 +44,7 @@ from tetrio.wire.user import EventStreamTerminated, ExecutionReport, OutboundAcc
 
 RECV_WINDOW_MS = 5000
 STALL_S = 5.0
+PAGE = 1000  # orders or trades in one answer, the exchange's most
 NEWEST = 20  # orders that are looked at for our tag, where the latch is gone
 BOOK_S = 5.0  # how long a jumpstart waits for a book that is still empty
 BOOK_EVERY_S = 0.2
@@ -90,6 +94,30 @@ class Account:
         orders = result_of(await self._link.request("allOrders", params), list[OrderStatus])
         return any(OrderName.parse(order.client_order_id, self._names.tag) is not None for order in orders)
 
+    async def sent_since(self, since_ms: int, most: int) -> int:
+        """How many orders of ours were placed since then; no more than `most` are counted."""
+        params: dict[str, object] = {"symbol": self._sleeve.rules.name, "limit": PAGE}
+        where, count = {"startTime": since_ms}, 0
+        while count < most:
+            page = result_of(await self._link.request("allOrders", params | where), list[OrderStatus])
+            ours = [order for order in page if OrderName.parse(order.client_order_id, self._names.tag) is not None]
+            count += sum(1 for order in ours if order.time >= since_ms)
+            if len(page) < PAGE:
+                break
+            where = {"orderId": page[-1].order_id + 1}
+        return min(count, most)
+
+    async def trades_since(self, since_ms: int) -> list[Fill]:
+        """The account's trades on the symbol since then, oldest first, whoever's orders they are of."""
+        params: dict[str, object] = {"symbol": self._sleeve.rules.name, "limit": PAGE}
+        where, found = {"startTime": since_ms}, list[Fill]()
+        while True:
+            page = result_of(await self._link.request("myTrades", params | where), list[MyTrade])
+            found += [fill_of_trade(trade, "", self._sleeve.rules) for trade in page]
+            if len(page) < PAGE:
+                return found
+            where = {"fromId": page[-1].id + 1}
+
     async def subscribe(self) -> None:
         """Ask for the user stream."""
         result_of(await self._link.request("userDataStream.subscribe", timed=False), Subscription)
@@ -113,13 +141,33 @@ class Account:
         """Adopt own orders that rest, and ask for those that we thought unfinished and that do not."""
         symbol = {"symbol": self._sleeve.rules.name}
         reply = await self._link.request("openOrders.status", symbol)
-        resting = self._sleeve.take_open_orders(result_of(reply, list[OrderStatus]))
+        found = await self._without_off_grid(result_of(reply, list[OrderStatus]))
+        resting = self._sleeve.take_open_orders(found)
         names = {order.client_order_id for order in resting}
         for order in self._sleeve.unfinished():
             if order.client_order_id not in names:
                 await self._ask(order)
         await self._own_fills()
         return resting
+
+    async def _without_off_grid(self, found: list[OrderStatus]) -> list[OrderStatus]:
+        """Cancel own orders that the symbol's rules of today cannot express: what is wanted is placed anew."""
+        fitting = []
+        for status in found:
+            if not self._sleeve.off_grid(status):
+                fitting.append(status)
+                continue
+            self._sleeve.drop(status.order_id)
+            params = {"symbol": status.symbol, "orderId": status.order_id}
+            reply = await self._link.request("order.cancel", params)
+            if reply.error is None or not is_unknown_order(reply.error):
+                raise_for(reply)
+            self._journal.write(
+                "order", client_order_id=status.client_order_id, order_id=status.order_id, side=status.side,
+                price=status.price, qty=status.orig_qty, filled=status.executed_qty, state="canceled",
+                why="the symbol's rules have changed: it is off the grid",
+            )  # fmt: skip
+        return fitting
 
     async def _own_fills(self) -> None:
         """Fills that no event told, because they fell between two links; at the first sync only where they end."""
@@ -221,7 +269,9 @@ class Account:
             async for event in self._link.events:
                 self._apply(event.raw)
                 wake()
-                await self._tell_holdings(out)
+                if self._sleeve.take_stopped():  # before what it did to the holdings: the regime must end by it
+                    await self._tell(out, Command(Word.STOPPED))
+                await self.tell_holdings(out)
 
     def _apply(self, raw: bytes) -> None:
         event = decode_event(raw)
@@ -238,14 +288,18 @@ class Account:
             case _:
                 self._journal.write("balance", event=type(event).__name__, text=str(event))
 
-    async def _tell_holdings(self, out: trio.MemorySendChannel[Inbound]) -> None:
+    async def tell_holdings(self, out: trio.MemorySendChannel[Inbound]) -> None:
+        """Hand the strategy what is held, where that is not what it was last told; LinkStale when it takes nothing."""
         held = self._sleeve.holdings()
         if held == self._held:
             return
         self._held = held
+        await self._tell(out, held)
+
+    async def _tell(self, out: trio.MemorySendChannel[Inbound], what: Holdings | Command) -> None:
         try:
             with trio.fail_after(machine_s(STALL_S)):
-                await out.send(held)
+                await out.send(what)
         except trio.TooSlowError:
             raise LinkStale(f"the strategy has not taken the holdings for {STALL_S:g} s") from None
 

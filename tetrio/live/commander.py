@@ -13,6 +13,7 @@ from decimal import Decimal
 
 import trio
 
+from tetrio.core.guards import Crossed
 from tetrio.core.kernel import Command, Decision, Word
 from tetrio.core.market import Regime, Side
 from tetrio.core.params import ExitParams
@@ -38,8 +39,14 @@ class Commander:
         params: ExitParams,
         stop: trio.Event,
         wake: Callable[[], None],
+        rebase: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`wake` lets the executor look again: something that it obeys has changed."""
+        """What it moves.
+
+        wake     lets the executor look again: something that it obeys has changed
+        rebase   a guard's halt was lifted: its losses are reckoned from now on; the exchange's time, ms
+        """
+        self._rebase = rebase
         self._status, self._journal, self._latch = status, journal, latch
         self._params, self._stop, self._wake = params, stop, wake
         self._left_at: float | None = None
@@ -67,6 +74,7 @@ class Commander:
                 self._journal.write(
                     "rebuilt", what="operator's words", source="latch", paused=words.paused, halted=words.halted,
                     exit=words.leaving or None,
+                    **({"why": f"{words.why}; `resume` takes it back"} if words.why else {}),
                 )  # fmt: skip
         elif self._latch.words.paused and self._latch.trouble:
             self._journal.write(
@@ -140,7 +148,7 @@ class Commander:
         return {
             "pause": f"arm nothing new; {self._resting('goes on')}",
             "resume": "arm and trade again",
-            "disarm": f"take back the armed exit; {self._resting('is cancelled')}",
+            "disarm": f"take back the armed exit; {self._let_go()}",
             "halt": f"send nothing any more but cancels; {self._resting('is cancelled')}",
             "stop": f"end the process; {self._resting(self._at_stop())}",
         }.get(word, f"nothing: there is no word {word!r}")
@@ -160,7 +168,8 @@ class Commander:
     def _resume(self, order: Order) -> Answer:
         if not self.idle and self._latch.found:
             return Answer(True, f"it was not paused; {self._resting('goes on')}")
-        self._latch.set(paused=False, halted=False)
+        rebased = {"rebased_ms": self._rebase()} if self._latch.words.why else {}
+        self._latch.set(paused=False, halted=False, why="", **rebased)
         self._mind_idle()
         self._wake()
         armed = f"; the armed exit ({self._status.armed}) is worked again" if self._status.armed else ""
@@ -192,14 +201,14 @@ class Commander:
         if not armed:
             if self._status.order is not None:  # what an exit that its own first fills disarmed still works off
                 self._say(Word.DISARM)
-            return Answer(True, f"nothing is armed; {self._resting('is cancelled')}")
+            return Answer(True, f"nothing is armed; {self._let_go()}")
         if armed == "hard stop" and not order.force:
             return Answer(False, "a hard stop is armed and stays: `disarm --force` takes it back too; "
                                  f"{self._resting('goes on')}")  # fmt: skip
         self._say(Word.DISARM, force=order.force)
         self._latch.set(leaving="", taking=False)
         told = "the operator's exit" if armed == "manual" else armed
-        return Answer(True, f"disarmed ({told}); {self._resting('is cancelled')}")
+        return Answer(True, f"disarmed ({told}); {self._let_go()}")
 
     def _halt(self, order: Order) -> Answer:
         self._latch.set(halted=True)
@@ -207,6 +216,34 @@ class Commander:
         self._wake()
         return Answer(True, f"halted{self._remembered()}: nothing is sent any more but cancels, until `resume`; "
                             f"{self._resting('is cancelled')}")  # fmt: skip
+
+    def halt_by_guard(self, crossed: Crossed) -> None:
+        """A loss guard was crossed: halt as by the operator's word."""
+        if self.halted:
+            return
+        why = (
+            f"[risk] {crossed.guard} {crossed.limit:g} is crossed: {crossed.loss:.4%} lost, "
+            f"worth {_amount(crossed.worth)} against {_amount(crossed.against)}"
+        )
+        self._latch.set(halted=True, why=why)
+        self._mind_idle()
+        self._wake()
+        self._show()
+        self._journal.write(
+            "command", word="halt", by="guard", done=True, guard=crossed.guard, limit=crossed.limit, loss=crossed.loss,
+            worth=_amount(crossed.worth), against=_amount(crossed.against), price=_amount(crossed.price),
+            text=f"halted{self._remembered()}: {why}; nothing is sent any more but cancels, until `resume`; "
+            f"{self._resting('is cancelled')}",
+        )  # fmt: skip
+        self._tell_trouble()
+
+    def tell_stopped(self) -> bool:
+        """The exchange says that the hard stop's price was reached: for the strategy; whether it will hear."""
+        try:
+            self._say(Word.STOPPED)
+        except trio.WouldBlock:
+            return False
+        return True
 
     def _end(self, order: Order) -> Answer:
         self._stop.set()
@@ -271,8 +308,14 @@ class Commander:
         order = self._status.order
         if order is None:
             return "nothing rests on the exchange"
+        what = "protective stop" if order.protects else "resting order"
         later = "" if fate not in ("is cancelled", "is replaced") or self._in_reach else " once the exchange is reached"
-        return f"the resting order {order.side} {order.qty} @ {order.price} {fate}{later}"
+        return f"the {what} {order.side} {order.qty} @ {order.price} {fate}{later}"
+
+    def _let_go(self) -> str:
+        """What a disarm does to what rests."""
+        order = self._status.order
+        return self._resting("stays" if order is not None and order.protects else "is cancelled")
 
     @property
     def _in_reach(self) -> bool:
@@ -309,7 +352,7 @@ class Commander:
         with contextlib.suppress(trio.WouldBlock):
             while True:
                 command = self.commands.receive_nowait()
-                if command.word is Word.DISARM:
+                if command.word in (Word.DISARM, Word.STOPPED):
                     kept.append(command)
         for command in kept:
             self._send.send_nowait(command)
@@ -321,3 +364,8 @@ class Commander:
     def _say(self, word: Word, *, force: bool = False) -> None:
         leaving = Regime(self._status.regime) if word in (Word.EXIT, Word.FLATTEN) else None
         self._send.send_nowait(Command(word, force=force, leaving=leaving))
+
+
+def _amount(value: Decimal) -> str:
+    """As a person writes it; what flows have scaled is told to eight places."""
+    return f"{round(value, 8).normalize():f}"

@@ -9,11 +9,14 @@ Start-up and recovery are one path: each epoch synchronises anew, and nothing is
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import attrs
 import trio
 
+from tetrio.core.kernel import Command, Word
+from tetrio.core.limits import DAY
 from tetrio.core.orders import account_tag
 from tetrio.core.params import StrategyParams
 from tetrio.errors import LinkError, LinkLost, UnsafeError
@@ -25,12 +28,14 @@ from tetrio.live.kept import Kept
 from tetrio.live.link import Link, open_link
 from tetrio.live.rest import Rest, open_rest
 from tetrio.live.rights import Objections, objections
+from tetrio.live.rulebook import Rulebook
 from tetrio.live.sleeve import Sleeve
 from tetrio.live.strategy import Inbound, Intent, Strategy
 from tetrio.status import Vitals
 from tetrio.wire.sign import Signer
 
 CLOCK_EVERY_S = 600.0
+CLOCK_AGAIN_S = 60.0  # after a look at it that failed
 
 
 class Epoch:
@@ -103,12 +108,16 @@ class Epoch:
             checked = trio.Event()
             workers.start_soon(self._check_rights, rest, checked)
             params = await self._synchronise(account, sleeve, checked)
+            await kept.guardian.synchronise(sleeve, account, rest, kept.latch.words.rebased_ms)
+            rulebook = Rulebook(rest, sleeve, journal=self.journal, wake=kept.intents.ring)
             strategy = self._strategy(sleeve, params)
             self.status.detail = "waits for the first best bid and ask; none comes until one of them changes"
             workers.start_soon(account.run, out, kept.intents.ring)
             workers.start_soon(strategy.run, inbound)
             workers.start_soon(self._carry_words, out.clone())
-            workers.start_soon(self._execute_when_ready, kept.executor_over(link), checked)
+            workers.start_soon(rulebook.run)
+            learnt = functools.partial(account.tell_holdings, out.clone())
+            workers.start_soon(self._execute_when_ready, kept.executor_over(link, rulebook, learnt), checked)
             workers.start_soon(self._mind_clock, rest)
 
     def _strategy(self, sleeve: Sleeve, params: StrategyParams) -> Strategy:
@@ -116,9 +125,12 @@ class Epoch:
         strategy = Strategy(
             sleeve.rules, params, self._kept.memory, self._kept.intents,
             journal=self.journal, status=self.status, on_first=self._on_first, decided=self.commander.note,
-            show_every_s=self.setup.show_every_s,
+            show_every_s=self.setup.show_every_s, protects=self.setup.exit.protect != "off",
+            watch=self._kept.guardian.watch,
         )  # fmt: skip
         strategy.obey(self.commander.standing())
+        if sleeve.take_stopped():  # while there was no link
+            strategy.obey(Command(Word.STOPPED))
         strategy.hold(sleeve.holdings())
         strategy.adopt(sleeve.unfinished())
         return strategy
@@ -142,6 +154,7 @@ class Epoch:
         if jumps:
             await checked.wait()
         await (account.jumpstart() if jumps else account.snapshot())
+        await self._count_orders(account)
         params = self.setup.strategy
         if params.fee is None:
             params = attrs.evolve(params, fee=await account.maker_fee())
@@ -154,6 +167,16 @@ class Epoch:
             orders=[order.client_order_id for order in sleeve.unfinished()],
         )  # fmt: skip
         return params
+
+    async def _count_orders(self, account: Account) -> None:
+        """What earlier processes have sent on this day counts against the daily bound, and is asked for once."""
+        kept = self._kept
+        if kept.counted:
+            return
+        now_ns = kept.exchange_ms() * 1_000_000
+        today_ms = now_ns // DAY * DAY // 1_000_000
+        kept.daily.found(await account.sent_since(today_ms, self.setup.risk.max_orders_per_day), now_ns)
+        self.status.orders_today, kept.counted = kept.daily.count, True
 
     async def _check_rights(self, rest: Rest, checked: trio.Event) -> None:
         """Refuse a key that may do more than trade; one look for each key is enough."""
@@ -193,13 +216,16 @@ class Epoch:
                 f"this machine's clock is {abs(offset) / 1000:.1f} s {'behind' if offset > 0 else 'ahead of'} the "
                 f"exchange's; set it right (timedatectl set-ntp true), or raise [risk] max_clock_offset_ms (now {most})"
             )
-        self._kept.offset_ms = offset
+        self._kept.offset_ms, self._kept.clock_at = offset, trio.current_time()
 
     async def _mind_clock(self, rest: Rest) -> None:
+        every_s = CLOCK_EVERY_S
         while True:
-            await trio.sleep(CLOCK_EVERY_S)
+            await trio.sleep(every_s)
+            every_s = CLOCK_AGAIN_S
             try:
                 await self._measure_clock(rest)
+                every_s = CLOCK_EVERY_S
             except LinkLost as error:  # the offset of ten minutes ago is still good; orders do not go this way
                 self.journal.write("link", name="rest", state="lost", why=str(error))
 

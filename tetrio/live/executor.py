@@ -8,13 +8,13 @@ that was written down before sending.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
 import trio
 
-from tetrio.core.limits import DailyOrders, OrderBudget, Refusals
-from tetrio.core.market import Side, Want
+from tetrio.core.limits import Breakers, DailyOrders, OrderBudget, Refusals
+from tetrio.core.market import Quote, Reason, Side, Want
 from tetrio.core.money import SymbolRules
 from tetrio.core.orders import (
     Cancel,
@@ -26,14 +26,18 @@ from tetrio.core.orders import (
     Replace,
     Sight,
     Wait,
+    escalates,
     event_of,
     plan,
 )
 from tetrio.core.params import ExitParams
+from tetrio.core.protect import ORDER_TYPE
 from tetrio.errors import LinkError, LinkStale, OrderRejected, OrderUnknown, WireError
 from tetrio.journal import Journal
-from tetrio.live.link import REPLY_S, Link
+from tetrio.live.link import Link
 from tetrio.live.mailbox import Mailbox
+from tetrio.live.resolving import resolve
+from tetrio.live.rulebook import Rulebook
 from tetrio.live.sleeve import Sleeve
 from tetrio.live.strategy import Intent
 from tetrio.net.clock import machine_s
@@ -46,23 +50,24 @@ from tetrio.wire.request import (
     PlacedOrder,
     Reply,
     cancel_replace_result,
+    is_bad_symbol,
+    is_filter_failure,
     is_insufficient_balance,
-    is_no_such_order,
+    is_market_closed,
     is_timestamp,
     is_too_many_orders,
     is_too_much_weight,
     is_unknown_order,
     is_would_match,
+    is_would_trigger,
     result_of,
 )
 
 NS = 1_000_000_000
 MUTATION_S = 3.0  # a reply later than this is taken for lost and the order asked for
 STALE_S = 1.0  # balances older than an own order's change: so long until they are asked for
-PROBE_S = 1.0
 RECV_WINDOW_MS = 3000  # of a mutation: later than this after it was stamped it is refused
-ABSENT_AFTER_S = 13.0  # recvWindow and the engine's own time-out (10 s)
-PROBES = 2
+CLOSED_AGAIN_NS = 30 * NS  # a cancel that was refused since the market is closed
 CANCEL_AGAIN_S = 0.2  # after a cancel that failed: what rests is asked for, and may still seem to rest
 
 
@@ -80,21 +85,43 @@ class Executor:
         max_notional: Decimal,
         budget: OrderBudget,
         daily: DailyOrders,
-        refusals: Refusals,
+        breakers: Breakers,
+        rulebook: Rulebook,
+        stopped: Callable[[], bool],
+        learnt: Callable[[], Awaitable[None]],
+        why_no_clock: Callable[[], str],
+        trail_bps: int = 0,
         journal: Journal,
         status: Status,
         now_ns: Callable[[], int],
         halted: Callable[[], bool],
     ) -> None:
-        self._halted = halted
+        """What it is told by.
+
+        learnt         balances were asked for: the strategy has to hear of them too
+        stopped        tell the strategy that the price of the hard stop was reached; whether it will hear
+        why_no_clock   why the exchange's clock is not known well enough to date an order; "" when it is
+        trail_bps      distance of the protective stop where it is to trail, basis points; 0: it stands
+        halted         nothing may be sent but cancels
+        """
+        self._halted, self._learnt = halted, learnt
+        self._stopped, self._why_no_clock, self._trail_bps = stopped, why_no_clock, trail_bps
+        self._breakers, self._rulebook = breakers, rulebook
         self._link, self._sleeve, self._names, self._intents = link, sleeve, names, intents
-        self._params, self._budget, self._daily, self._refusals = params, budget, daily, refusals
+        self._params, self._budget, self._daily = params, budget, daily
         self._journal, self._status, self._now_ns = journal, status, now_ns
         self._reserved = bool(max_notional or sleeve.reserve_base or sleeve.reserve_quote)
         self._cap = sleeve.rules.floor_tick_lots(max_notional)
         self._last_sent_ns: int | None = None
         self._last_taken_ns: int | None = None
         self._finished = 0
+        self._escalated = 0
+        """The episode whose hard stop has begun to take."""
+        self._doubted = False
+        """What is held was refused as too little: what rests and what is free is to be asked for."""
+        self._no_cancel_before_ns = 0
+        self._used_up_ns = 0
+        """Until when the day's orders are used up, as it was told."""
         self._refused_book: tuple[int, int] | None = None
         self._refused_ticks: int | None = None
 
@@ -106,6 +133,8 @@ class Executor:
         """Until cancelled; LinkError when the link fails, with every outcome that is not known marked as unknown."""
         while True:
             await self._settle()
+            if self._sleeve.take_stopped() and not self._stopped():
+                self._sleeve.stopped = True  # it cannot hear yet
             action = self._plan()
             match action:
                 case Wait():
@@ -138,12 +167,20 @@ class Executor:
             return Cancel(unfinished[0], "one exit at a time")
         intent, now = self._intents.value, self._now_ns()
         live = unfinished[0] if unfinished else None
+        if live is not None and now < self._no_cancel_before_ns:
+            return Wait("a cancel was refused: the market is closed", self._no_cancel_before_ns)
         if self._halted():
-            return Cancel(live, "halted") if live else Wait("halted by the operator")
-        hold, why = self._held_back(intent, now)
+            return Cancel(live, "halted") if live else Wait("halted")
+        want = intent.want or self._unfinished_exit(intent)
+        kind = self._kind_of_next(want, intent.quote, now)
+        hold, why = self._held_back(kind, intent.quote, now)
         return plan(
             Sight(
-                want=intent.want or self._unfinished_exit(intent),
+                want=want,
+                protect=intent.protect,
+                trail_bps=self._trail_bps,
+                escalated=want is not None and want.reason is Reason.HARD_STOP and want.episode == self._escalated,
+                pegs=self._pegs,
                 quote=intent.quote,
                 live=live,
                 base_lots=self._sleeve.spendable(Side.SELL),
@@ -175,57 +212,71 @@ class Executor:
             return None
         return finish
 
-    def _held_back(self, intent: Intent, now: int) -> tuple[int, str]:
+    @property
+    def _pegs(self) -> bool:
+        return self._params.chase == "peg" and self._rules.peg_allowed
+
+    def _kind_of_next(self, want: Want | None, quote: Quote | None, now: int) -> str:
+        """What an order sent now would be: protect, take, stop (a hard stop that rests) or exit."""
+        if want is None:
+            return "protect"
+        if want.take or (quote is not None and escalates(want, quote, now, self._params)):
+            return "take"
+        if want.reason is not Reason.HARD_STOP:
+            return "exit"
+        return "take" if want.episode == self._escalated else "stop"
+
+    def _held_back(self, kind: str, quote: Quote | None, now: int) -> tuple[int, str]:
         """Until when no new order may be sent, and why: the latest of back-off, order-count budget and daily bound."""
+        urgent = kind != "exit"
         holds = [
-            (self._refusals.not_before_ns, self._refusals.why),
-            (self._budget.free_at(now), "the exchange's order count is nearly used up"),
-            (self._daily.free_at(now), "[risk] max_orders_per_day is reached"),
+            self._breakers.free_at(kind, urgent=urgent),
+            (self._budget.free_at(now, urgent=urgent), "the exchange's order count is nearly used up"),
+            (self._daily.free_at(now, urgent=urgent), "[risk] max_orders_per_day is reached"),
         ]
-        quote = intent.quote
-        if quote is not None and (quote.bid, quote.ask) == self._refused_book:
+        self._tell_used_up(holds[-1][0], now)
+        for why in (self._rulebook.closed, self._why_no_clock()):
+            if why:
+                holds.append((now + NS, why))
+        resting = kind in ("exit", "stop")
+        if resting and quote is not None and (quote.bid, quote.ask) == self._refused_book:
             # a post-only order was refused at this very book: the next change of the book, or the longest back-off
             longest = (self._last_sent_ns or now) + Refusals.LAST_NS
             holds.append((longest, "waiting for the book to change after a post-only rejection"))
         return max(holds)
+
+    def _tell_used_up(self, until_ns: int, now: int) -> None:
+        if until_ns > now and until_ns != self._used_up_ns:
+            self._used_up_ns = until_ns
+            why = f"{self._daily.count} of {self._daily.most} orders were sent on this day: no more until 00:00 UTC"
+            self._journal.write("refused", what="max_orders_per_day", why=f"{why}, but by stops while any are left")
 
     # -- before anything is sent ----------------------------------------------------------------------------------
     async def _settle(self) -> None:
         """Nothing is planned on an unknown outcome, nor on balances older than the last change of an own order."""
         for order in self._sleeve.unfinished():
             if order.state is OrderState.UNKNOWN:
-                await self.resolve(order)
+                await resolve(self._link, self._sleeve, order, self._now_ns)
+        if self._doubted:
+            await self._ask_what_rests()
         while not self._sleeve.fresh:
             with trio.move_on_after(machine_s(STALE_S)) as patience:
                 while not self._sleeve.fresh:
                     await self._intents.wait()
             if patience.cancelled_caught:
-                changes = self._sleeve.changes
-                status = result_of(await self._link.request("account.status"), AccountStatus)
-                self._sleeve.take_account(status, changes)
+                await self._ask_balances()
 
-    async def resolve(self, order: OwnOrder, *, within_s: float = REPLY_S) -> None:
-        """Ask for an order until it is known, or known never to have been; each reply is waited for `within_s`.
+    async def _ask_balances(self) -> None:
+        changes = self._sleeve.changes
+        self._sleeve.take_account(result_of(await self._link.request("account.status"), AccountStatus), changes)
+        await self._learnt()
 
-        An order that the exchange has once given a number cannot be absent: a query that does not find it is late.
-        """
-        name, probes = order.client_order_id, 0
-        params = {"symbol": self._rules.name, "origClientOrderId": name}
-        while (known := self._sleeve.get(name)) is not None and known.state is OrderState.UNKNOWN:
-            reply = await self._link.request("order.status", params, within_s=within_s)
-            try:
-                self._sleeve.take_status(result_of(reply, OrderStatus))
-            except OrderRejected as error:
-                if not is_no_such_order(error):
-                    raise
-                probes += 1
-                waited = self._now_ns() - order.sent_ns
-                if known.order_id is None and probes >= PROBES and waited >= ABSENT_AFTER_S * NS:
-                    self._sleeve.learn(name, OrderEvent.ABSENT, code=error.code)
-                    return
-                await trio.sleep(PROBE_S)
-            except OrderUnknown:
-                await trio.sleep(PROBE_S)
+    async def _ask_what_rests(self) -> None:
+        """Less is free than was reckoned with: an order of ours may rest that is not known; then the balances."""
+        reply = await self._link.request("openOrders.status", {"symbol": self._rules.name})
+        self._sleeve.take_open_orders(result_of(reply, list[OrderStatus]))
+        await self._ask_balances()
+        self._doubted = False
 
     # -- the three mutations --------------------------------------------------------------------------------------
     async def _place(self, action: Place) -> None:
@@ -272,6 +323,10 @@ class Executor:
         try:
             self._sleeve.take_cancel(order, result_of(await self._send("order.cancel", params), CanceledOrder))
         except OrderRejected as error:
+            if is_market_closed(error):
+                self._rulebook.refuse(f"{error.code} {error.msg}")
+                self._no_cancel_before_ns = self._now_ns() + CLOSED_AGAIN_NS
+                return
             if not is_unknown_order(error):
                 raise
             self._sleeve.lose(order)
@@ -293,11 +348,16 @@ class Executor:
             qty_lots=action.qty_lots,
             sent_ns=now,
             take=action.take,
+            pegged=action.pegged,
+            stop_ticks=action.stop_ticks,
+            trail_bps=action.trail_bps,
             spent_tick_lots=spent,
         )
         self._last_sent_ns = now
         if action.take:
             self._last_taken_ns = now
+            if action.reason == Reason.HARD_STOP.value:
+                self._escalated = action.episode
         self._budget.sent(now)
         self._daily.sent(now)
         self._status.orders_today = self._daily.count
@@ -306,16 +366,26 @@ class Executor:
         return order
 
     def _order_params(self, order: OwnOrder) -> dict[str, object]:
-        kind = {"type": "LIMIT", "timeInForce": "IOC"} if order.take else {"type": "LIMIT_MAKER"}
         return {
             "symbol": self._rules.name,
             "side": order.side.value,
-            **kind,
-            "price": self._rules.price_text(order.price_ticks),
+            **self._type_params(order),
             "quantity": self._rules.qty_text(order.qty_lots),
             "newClientOrderId": order.client_order_id,
             "newOrderRespType": "RESULT",
         }
+
+    def _type_params(self, order: OwnOrder) -> dict[str, object]:
+        """What kind of order it is, and at which price."""
+        price = {"price": self._rules.price_text(order.price_ticks)}
+        if order.take:
+            return {"type": "LIMIT", "timeInForce": "IOC", **price}
+        if order.trail_bps:
+            return {"type": ORDER_TYPE, "timeInForce": "GTC", **price, "trailingDelta": order.trail_bps}
+        if order.stop_ticks:
+            stop = self._rules.price_text(order.stop_ticks)
+            return {"type": ORDER_TYPE, "timeInForce": "GTC", **price, "stopPrice": stop}
+        return {"type": "LIMIT_MAKER", **({"pegPriceType": "PRIMARY_PEG"} if order.pegged else price)}
 
     def _which(self, order: OwnOrder, by_id: str, by_name: str) -> dict[str, object]:
         """By the exchange's number where it is known: the quickest for the exchange to find."""
@@ -334,18 +404,20 @@ class Executor:
         try:
             event = event_of(placed.status) if isinstance(placed.status, str) else OrderEvent.ACCEPT
             filled = self._rules.qty_lots(placed.executed_qty) if isinstance(placed.executed_qty, str) else 0
+            pegged = self._rules.price_ticks(placed.pegged_price) if isinstance(placed.pegged_price, str) else 0
         except ValueError as error:
             raise WireError(f"the reply to {order.client_order_id} cannot be read: {error}") from error
-        self._refusals.accepted()
+        self._breakers.accepted(_kind_of(order))
         self._refused_book = self._refused_ticks = None
         self._sleeve.learn(
-            order.client_order_id, event, filled_lots=filled, order_id=placed.order_id, at_ms=placed.transact_time
-        )
+            order.client_order_id, event, filled_lots=filled, order_id=placed.order_id, at_ms=placed.transact_time,
+            working=isinstance(placed.working_time, int) and placed.working_time > 0, price_ticks=pegged,
+        )  # fmt: skip
 
     def _lost(self, error: Exception, *orders: OwnOrder) -> None:
         """No answer: mark what was under way, and let a dead link end the epoch."""
         for order in orders:
-            self._sleeve.lose(order)
+            self._sleeve.lose(order, late=isinstance(error, OrderUnknown))
         if isinstance(error, LinkError) and not self._link.alive:
             raise error
 
@@ -358,13 +430,33 @@ class Executor:
         if is_too_much_weight(error):
             raise OrderRejected(error.code, error.msg, data=error.data)  # the watchdog waits for as long as was asked
         if is_would_match(error):
-            self._refusals.would_match(now)
+            self._breakers.would_match(_kind_of(order), now)
             self._refused_book = (quote.bid, quote.ask) if quote is not None else None
             self._refused_ticks = order.price_ticks
             return
+        self._learn_from(error, now)
+        if why := self._breakers.refused(_kind_of(order), error.code, error.msg, now):
+            self._journal.write("refused", what="breaker", code=error.code, why=why)
+
+    def _learn_from(self, error: OrderRejected | ErrorBody, now: int) -> None:
+        """What a refusal says beside no."""
+        if is_would_trigger(error):
+            self._sleeve.stopped = True
         if is_too_many_orders(error):
             self._budget.exceeded(now)
         if is_insufficient_balance(error):
             self._sleeve.doubt_balances()
-        if self._refusals.refused(error.code, error.msg, now):
-            self._journal.write("refused", what="breaker", code=error.code, why=self._refusals.why)
+            self._doubted = True
+        if is_market_closed(error):
+            self._rulebook.refuse(f"{error.code} {error.msg}")
+        elif is_filter_failure(error) or is_bad_symbol(error):
+            self._rulebook.doubt()
+
+
+def _kind_of(order: OwnOrder) -> str:
+    """Which refusals it counts among."""
+    if order.protects:
+        return "protect"
+    if order.take:
+        return "take"
+    return "stop" if order.reason == Reason.HARD_STOP.value else "exit"

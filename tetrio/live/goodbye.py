@@ -15,6 +15,7 @@ from tetrio.core.orders import OrderState, OwnOrder
 from tetrio.errors import LinkError, OrderRejected, OrderUnknown, UnsafeError, WireError
 from tetrio.live.kept import Kept
 from tetrio.live.link import Link, open_link
+from tetrio.live.resolving import PARTING_S, resolve
 from tetrio.live.sleeve import Sleeve
 from tetrio.live.watchdog import first_of
 from tetrio.net.clock import machine_s
@@ -90,11 +91,11 @@ class Goodbye:
             yield link
 
     async def _part(self, link: Link, sleeve: Sleeve) -> None:
-        executor, setup = self._kept.executor_over(link), self._kept.setup
+        setup = self._kept.setup
         for order in sleeve.unfinished():
             if order.state in (OrderState.UNKNOWN, OrderState.SENT):
                 sleeve.lose(order)
-                await executor.resolve(order, within_s=REPLY_S)
+                await self._resolve(link, sleeve, order)
         if setup.exit.on_stop == "cancel" or self._kept.commander.halted:  # a halt has promised it
             for order in sleeve.unfinished():
                 await self._take_away(link, sleeve, order)
@@ -103,6 +104,10 @@ class Goodbye:
         left = [own.client_order_id for own in sleeve.take_open_orders(resting) if not own.state.final]
         self.said = not left or setup.exit.on_stop == "leave"
         self._journal.write("stop", state="confirmed", left=left, on_stop=setup.exit.on_stop)
+
+    async def _resolve(self, link: Link, sleeve: Sleeve, order: OwnOrder) -> None:
+        now_ns = self._kept.clock.now_ns
+        await resolve(link, sleeve, order, now_ns, within_s=REPLY_S, absent_after_s=PARTING_S)
 
     async def _take_away(self, link: Link, sleeve: Sleeve, order: OwnOrder) -> None:
         params = {"symbol": self._kept.setup.symbol, "origClientOrderId": order.client_order_id}
@@ -113,7 +118,7 @@ class Goodbye:
             if not is_unknown_order(error):
                 raise
             sleeve.lose(order)  # filled or gone meanwhile
-            await self._kept.executor_over(link).resolve(order, within_s=REPLY_S)
+            await self._resolve(link, sleeve, order)
         except (LinkError, OrderUnknown):
             sleeve.lose(order)  # cancelled or not: the next try asks
             raise

@@ -5,19 +5,26 @@ An epoch learns everything else anew from the exchange. Nothing here is stored b
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import trio
 
+from tetrio.core import protect
 from tetrio.core.kernel import Command
-from tetrio.core.limits import DailyOrders, OrderBudget, Refusals
+from tetrio.core.limits import Breakers, DailyOrders, OrderBudget
+from tetrio.core.market import Fill
 from tetrio.core.money import SymbolRules
 from tetrio.core.orders import Names, account_tag
+from tetrio.errors import ConfigError
 from tetrio.journal import Journal
 from tetrio.live.account import Account
 from tetrio.live.commander import Commander
 from tetrio.live.executor import Executor
+from tetrio.live.guardian import Guardian
 from tetrio.live.latch import Latch
 from tetrio.live.link import Link
 from tetrio.live.mailbox import Mailbox
+from tetrio.live.rulebook import Rulebook
 from tetrio.live.setup import Setup
 from tetrio.live.sleeve import Sleeve
 from tetrio.live.strategy import Intent, Memory
@@ -26,6 +33,8 @@ from tetrio.net import entropy
 from tetrio.net.clock import Clock
 from tetrio.status import Status
 from tetrio.wire.rules import RateLimit
+
+CLOCK_GOOD_S = 900.0  # an offset older than this is not known any more
 
 
 class Kept:
@@ -36,13 +45,17 @@ class Kept:
         self.stop = trio.Event()
         self.memory = Memory()
         self.names = Names(account_tag(setup.api_key, setup.symbol), entropy.token(5))
-        self.budget, self.refusals = OrderBudget(), Refusals()
+        self.budget, self.breakers = OrderBudget(), Breakers()
         self.daily = DailyOrders(setup.risk.max_orders_per_day)
         self.intents: Mailbox[Intent] = Mailbox(Intent())
         self.latch = Latch(setup.state)
         self.commander = Commander(
-            status=status, journal=journal, latch=self.latch, params=setup.exit, stop=self.stop, wake=self.intents.ring
-        )
+            status=status, journal=journal, latch=self.latch, params=setup.exit, stop=self.stop, wake=self.intents.ring,
+            rebase=self._rebase,
+        )  # fmt: skip
+        self.guardian = Guardian(
+            setup.risk, journal=journal, now_ns=clock.now_ns, halt=self.commander.halt_by_guard
+        )  # fmt: skip
         self.sleeve: Sleeve | None = None
         self.account_number = 0
         """The account's own number, the same for all its keys; 0 until it is known."""
@@ -50,6 +63,10 @@ class Kept:
         """The key whose rights have been looked at."""
         self.offset_ms = 0.0
         """The exchange's clock less ours."""
+        self.clock_at = 0.0
+        """When that was measured, on trio's clock."""
+        self.counted = False
+        """Whether the orders of this day have been counted that earlier processes sent."""
         self.word: Command | None = None
         """A word of the operator's that no epoch has handed to the strategy yet."""
         self._teller = Teller(journal, status)
@@ -63,30 +80,61 @@ class Kept:
         for limit in limits:
             if limit.rate_limit_type == "ORDERS":
                 self.budget.limit(limit.interval, limit.interval_num, limit.limit)
-        if self.sleeve is None:
-            self.sleeve = self._teller.sleeve = Sleeve(
+        self._object(rules)
+        before = sleeve = self.sleeve
+        if sleeve is None or not sleeve.same_grid(rules):
+            sleeve = self._teller.sleeve = Sleeve(
                 rules, self.names.tag, self.names.nonce,
                 reserve_base=self.setup.reserve_base, reserve_quote=self.setup.reserve_quote,
-                told=self._teller.order, filled=self._teller.fill,
+                told=self._teller.order, filled=self._filled,
             )  # fmt: skip
-            self.sleeve.reckon_time_by(self.clock.now_ns)
-        self.sleeve.rules = rules
+            sleeve.reckon_time_by(self.clock.now_ns)
+        if before is not None and sleeve is not before:
+            sleeve.follow(before)  # what is counted in ticks and lots is of no use any more
+            self.memory.state = None
+        self.sleeve = sleeve
+        sleeve.rules = rules
         self.status.symbol, self.journal.symbol = rules.name, rules.name
         self.status.base_asset, self.status.quote_asset = rules.base_asset, rules.quote_asset
-        return self.sleeve
+        return sleeve
+
+    def _object(self, rules: SymbolRules) -> None:
+        """ConfigError where the symbol cannot have what is configured; what is done without is said, once."""
+        objection = protect.objection(self.setup.exit, self.setup.strategy, rules)
+        if objection is not None:
+            raise ConfigError(objection)
+        if self.setup.exit.chase == "peg" and not rules.peg_allowed and self.sleeve is None:
+            self.journal.write("warning", what="chase", why=f"{rules.name} takes no pegged orders: exits join instead")
+
+    def _filled(self, fill: Fill) -> None:
+        self._teller.fill(fill)
+        self.guardian.filled(fill)
+
+    def _rebase(self) -> int:
+        """A guard's halt was lifted."""
+        self.guardian.rebase()
+        return self.exchange_ms()
+
+    def why_no_clock(self) -> str:
+        """Why the exchange's clock is not known well enough to date an order; "" when it is."""
+        age_s = trio.current_time() - self.clock_at
+        return "" if age_s <= CLOCK_GOOD_S else f"the exchange's clock was last measured {age_s / 60:.0f} min ago"
 
     def account_over(self, link: Link) -> Account:
         """The account, spoken to over `link`; there has been an epoch."""
         assert self.sleeve is not None, "an epoch has been"
         return Account(link, self.sleeve, self.names, journal=self.journal, status=self.status, now_ms=self.exchange_ms)
 
-    def executor_over(self, link: Link) -> Executor:
-        """What sends orders over `link`; there has been an epoch."""
+    def executor_over(self, link: Link, rulebook: Rulebook, learnt: Callable[[], Awaitable[None]]) -> Executor:
+        """What sends orders over `link`; there has been an epoch. `learnt`: balances were asked for."""
         assert self.sleeve is not None, "an epoch has been"
+        trails = self.setup.exit.protect == "trailing"
         return Executor(
             link, self.sleeve, self.names, self.intents,
             params=self.setup.exit, max_notional=self.setup.max_notional,
-            budget=self.budget, daily=self.daily, refusals=self.refusals,
+            budget=self.budget, daily=self.daily, breakers=self.breakers, rulebook=rulebook,
+            learnt=learnt, stopped=self.commander.tell_stopped, why_no_clock=self.why_no_clock,
+            trail_bps=protect.trail_bps(self.setup.strategy.hard_stop, self.sleeve.rules) if trails else 0,
             journal=self.journal, status=self.status, now_ns=self.clock.now_ns,
             halted=lambda: self.commander.halted,
         )  # fmt: skip

@@ -33,6 +33,10 @@ class Words:
     """The regime (BASE or QUOTE) that the operator asked to leave; "" when none."""
     taking: bool = False
     """`leaving` was asked for by flatten."""
+    why: str = ""
+    """What halted it; "" for the operator."""
+    rebased_ms: int = 0
+    """When a guard's halt was last lifted: what was lost before does not count against the guards."""
 
 
 def state_directory(setting: str, environ: Mapping[str, str]) -> Path | None:
@@ -111,6 +115,7 @@ class Latch:
             return Words(
                 paused=bool(known["paused"]), halted=bool(known["halted"]),
                 leaving=str(known["leaving"]), taking=bool(known["taking"]),
+                why=str(known.get("why", "")), rebased_ms=int(known.get("rebased_ms", 0)),
             )  # fmt: skip
         except (FileNotFoundError, NotADirectoryError):
             return None

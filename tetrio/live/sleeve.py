@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from decimal import Decimal
 
 import attrs
+from msgspec import UnsetType
 
 from tetrio.core.market import Fill, Holdings, Side
 from tetrio.core.money import SymbolRules, decimal
 from tetrio.core.orders import OrderEvent, OrderName, OrderState, OwnOrder, event_of, remnant
+from tetrio.core.protect import ORDER_TYPE
 from tetrio.errors import LinkStale, UnsafeError, WireError
 from tetrio.wire.request import AccountStatus, CanceledOrder, MyTrade, OrderStatus, fill_of_trade
 from tetrio.wire.user import ExecutionReport, OutboundAccountPosition, fill_of
@@ -61,10 +63,13 @@ class Sleeve:
         self._told, self._filled = told, filled
         self._orders: dict[str, OwnOrder] = {}
         self._trades: dict[int, None] = {}
+        self._dropped = set[int]()
         self.last_trade_id = -1
         """The newest own trade that is known; -1 before any."""
         self.fresh = False
         """Whether the balances tell what the last change of an own order did to them."""
+        self.stopped = False
+        """A protective stop has triggered, or could not be placed since its price was passed, and nobody was told."""
         self.doubled = False
         """Another process trades this account and symbol: nothing may be changed any more."""
         self.changes = 0
@@ -79,6 +84,31 @@ class Sleeve:
     def reckon_time_by(self, now_ns: Callable[[], int]) -> None:
         """The clock that stamps when a remnant became one."""
         self._now_ns = now_ns
+
+    def same_grid(self, rules: SymbolRules) -> bool:
+        """Whether ticks and lots are worth the same under these rules."""
+        return (self.rules.tick_size, self.rules.step_size) == (rules.tick_size, rules.step_size)
+
+    def follow(self, before: Sleeve) -> None:
+        """Go on in place of a sleeve that counted in other ticks or lots: trades once told are not told again."""
+        self._trades, self.last_trade_id, self.trades_known = before._trades, before.last_trade_id, before.trades_known
+
+    def off_grid(self, status: OrderStatus) -> bool:
+        """Whether an order of ours cannot be told in today's ticks and lots: its symbol's rules have changed."""
+        if not self._ours(status.client_order_id):
+            return False
+        try:
+            self.rules.price_ticks(status.price)
+            self.rules.price_ticks(status.stop_price)
+            self.rules.qty_lots(status.orig_qty)
+            self.rules.qty_lots(status.executed_qty)
+        except ValueError:
+            return True
+        return False
+
+    def drop(self, order_id: int) -> None:
+        """An order of ours that is off the grid is being cancelled: what is told of it cannot be read."""
+        self._dropped.add(order_id)
 
     # -- what is held ---------------------------------------------------------------------------------------------
     def holdings(self) -> Holdings:
@@ -188,8 +218,14 @@ class Sleeve:
         order_id: int | None = None,
         at_ms: int = 0,
         code: int | None = None,
+        working: bool = False,
+        price_ticks: int = 0,
     ) -> OwnOrder:
-        """Apply one event to a known order; LinkStale (a new epoch asks anew) when it contradicts what is known."""
+        """Apply one event to a known order; LinkStale (a new epoch asks anew) when it contradicts what is known.
+
+        working       it is, or was, on the book
+        price_ticks   its price as the exchange tells it, where that was the exchange's to find
+        """
         before = self._orders[client_order_id]
         known = before
         if before.state is OrderState.REJECTED and event not in (OrderEvent.REJECT, OrderEvent.ABSENT):
@@ -199,6 +235,11 @@ class Sleeve:
             after = known.after(event, filled_lots=filled_lots, order_id=order_id)
         except ValueError as error:
             raise LinkStale(f"the exchange contradicts what we know: {error}") from error
+        if after.waits and (working or after.filled_lots):
+            after = attrs.evolve(after, triggered_ns=self._now_ns())
+            self.stopped = True
+        if after.pegged and price_ticks:
+            after = attrs.evolve(after, price_ticks=price_ticks)
         if after.remnant_since_ns is None and not after.state.final and remnant(after, self.rules):
             after = attrs.evolve(after, remnant_since_ns=self._now_ns())
         if after != before:
@@ -207,10 +248,14 @@ class Sleeve:
             self._told(after, before, code)
         return after
 
-    def lose(self, order: OwnOrder) -> None:
-        """What became of `order` is not known, unless an event has told its end meanwhile: it must be asked for."""
+    def lose(self, order: OwnOrder, *, late: bool = False) -> None:
+        """What became of `order` is not known, unless an event has told its end meanwhile: it must be asked for.
+
+        late   the exchange says so itself: its engine may still be at it
+        """
         known = self._orders[order.client_order_id]
         if not known.state.final:
+            self._orders[order.client_order_id] = attrs.evolve(known, late=known.late or late)
             self.learn(order.client_order_id, OrderEvent.LOSE)
 
     def take_cancel(self, order: OwnOrder, canceled: CanceledOrder) -> None:
@@ -233,18 +278,21 @@ class Sleeve:
             return None
         self._told_ms = max(self._told_ms, report.transact_ms)
         name = report.own_client_order_id
-        if not self._ours(name):
+        if not self._ours(name) or report.order_id in self._dropped:
             return None
         with _readable("executionReport"):
             event, filled = event_of(report.status), self.rules.qty_lots(report.filled_qty)
+            pegged = self._told_price(report.pegged_price)
             if name not in self._orders:
-                self._meet(name, event, report.side, report.price, report.qty, report.order_id)
+                self._meet(name, event, report)
         order = self.learn(
             name,
             event,
             filled_lots=filled,
             order_id=report.order_id if report.order_id > 0 else None,
             at_ms=report.transact_ms,
+            working=report.working,
+            price_ticks=pegged,
         )
         fill = fill_of(report, self.rules)
         if fill is not None and self._new_trade(fill.trade_id):
@@ -277,9 +325,22 @@ class Sleeve:
             return None
         with _readable("the status of an order"):
             event, filled = event_of(status.status), self.rules.qty_lots(status.executed_qty)
+            pegged = self._told_price(status.pegged_price)
             if name not in self._orders:
-                self._meet(name, event, status.side, status.price, status.orig_qty, status.order_id)
-        return self.learn(name, event, filled_lots=filled, order_id=status.order_id, at_ms=status.update_time)
+                self._meet(name, event, status)
+        return self.learn(
+            name, event, filled_lots=filled, order_id=status.order_id, at_ms=status.update_time,
+            working=status.working_time > 0, price_ticks=pegged,
+        )  # fmt: skip
+
+    def _told_price(self, text: str | UnsetType) -> int:
+        """A price that is told of some orders only; 0 without one."""
+        return self.rules.price_ticks(text) if isinstance(text, str) else 0
+
+    def take_stopped(self) -> bool:
+        """Whether the strategy has to hear that the price of the hard stop was reached; asked once, it was told."""
+        told, self.stopped = self.stopped, False
+        return told
 
     def take_open_orders(self, orders: Iterable[OrderStatus]) -> list[OwnOrder]:
         """Adopt or update the own ones among the open orders, whatever process made them."""
@@ -288,7 +349,7 @@ class Sleeve:
     def _ours(self, name: str) -> bool:
         return name in self._orders or OrderName.parse(name, self.tag) is not None
 
-    def _meet(self, name: str, event: OrderEvent, side: str, price: str, qty: str, order_id: int) -> None:
+    def _meet(self, name: str, event: OrderEvent, told: ExecutionReport | OrderStatus) -> None:
         """Adopt an order with our tag that is not known; ValueError when it cannot be read.
 
         After the sync one that works is a second instance's. One that has ended is not: the last event of an earlier
@@ -305,13 +366,16 @@ class Sleeve:
         self.sent(
             OwnOrder(
                 client_order_id=name,
-                side=Side(side),
+                side=Side(told.side),
                 reason=parsed.reason,
                 episode=parsed.episode,
-                price_ticks=self.rules.price_ticks(price),
-                qty_lots=self.rules.qty_lots(qty),
+                price_ticks=self._told_price(told.pegged_price) or self.rules.price_ticks(told.price),
+                qty_lots=self.rules.qty_lots(told.qty if isinstance(told, ExecutionReport) else told.orig_qty),
                 sent_ns=self._now_ns(),
-                order_id=order_id,
+                order_id=told.order_id,
+                pegged=isinstance(told.pegged_price, str),
+                stop_ticks=self.rules.price_ticks(told.stop_price) if told.type == ORDER_TYPE else 0,
+                trail_bps=told.trailing_delta if isinstance(told.trailing_delta, int) else 0,
             )
         )
 

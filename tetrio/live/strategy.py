@@ -14,10 +14,11 @@ import trio
 
 from tetrio.core import kernel
 from tetrio.core.kernel import Command, Decision, KernelRules, State, Word
-from tetrio.core.market import Holdings, Quote, Reason, Trade, Want
+from tetrio.core.market import Holdings, Protection, Quote, Reason, Trade, Want
 from tetrio.core.money import SymbolRules, plain
 from tetrio.core.orders import OwnOrder, reason_of
 from tetrio.core.params import StrategyParams
+from tetrio.core.protect import protection
 from tetrio.core.why import sentence
 from tetrio.journal import Journal
 from tetrio.live.feed import Gone, History, Item, Seen
@@ -38,6 +39,8 @@ class Intent:
     quote: Quote | None = None
     finish: Want | None = None
     """The exit whose first fills brought the last change of regime about: what it has begun it may finish."""
+    protect: Protection | None = None
+    """The stop that should rest while no exit is wanted; None too where none is configured."""
 
 
 @attrs.define
@@ -65,7 +68,11 @@ class Strategy:
         on_first: Callable[[], None],
         decided: Callable[[Decision], None],
         show_every_s: float = SHOWN_EVERY_S,
+        protects: bool = False,
+        watch: Callable[[Quote], None] = lambda _: None,
     ) -> None:
+        """`protects`: a stop is to rest while the base is held; `watch` sees the newest book of each batch."""
+        self._protects, self._watch = protects, watch
         self._rules, self._params, self._memory, self._intents = rules, params, memory, intents
         self._journal, self._status, self._on_first = journal, status, on_first
         self._decided = decided
@@ -101,7 +108,7 @@ class Strategy:
         """
         for order in orders if self._fresh else ():
             reason = reason_of(order.reason)
-            if reason is not None and not order.state.final:
+            if reason is not None and not order.state.final and not order.waits:
                 self._state = kernel.adopt(self._state, reason, order.side)
 
     async def run(self, inbox: trio.MemoryReceiveChannel[Inbound]) -> None:
@@ -152,6 +159,8 @@ class Strategy:
                 self._insane += 1
                 self._quote = None  # nobody prices an order from a crossed or one-sided book
         self._fold(run)
+        if self._quote is not None:
+            self._watch(self._quote)
 
     def _fold(self, run: list[Quote]) -> None:
         if not run:
@@ -172,11 +181,12 @@ class Strategy:
         elif before.want is not None and self._regime_changed:
             self._finish = before.want
         self._regime_changed = False
-        intent = Intent(want, self._quote, self._finish)
+        protect = protection(self._state) if self._protects else None
+        intent = Intent(want, self._quote, self._finish, protect)
         if want != before.want:
             self._tell_want(want)
         moved = (want or intent.finish) is not None and _moved(intent.quote, before.quote)
-        if moved or (want, intent.finish) != (before.want, before.finish):
+        if moved or (want, intent.finish, protect) != (before.want, before.finish, before.protect):
             self._intents.put(intent)
         else:
             self._intents.value = intent

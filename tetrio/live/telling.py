@@ -27,6 +27,8 @@ class Teller:
             "order", client_order_id=order.client_order_id, order_id=order.order_id, side=order.side,
             price=plain(order.price_ticks, rules.tick_size), qty=plain(order.qty_lots, rules.step_size),
             filled=plain(order.filled_lots, rules.step_size), state=order.state, code=code,
+            stop=plain(order.stop_ticks, rules.tick_size) if order.stop_ticks else None,
+            trail_bps=order.trail_bps or None, waits=order.waits or None,
         )  # fmt: skip
         live = sleeve.unfinished()
         self._status.order = None if not live else LiveOrder(
@@ -37,6 +39,7 @@ class Teller:
             client_order_id=live[-1].client_order_id,
             placed_ns=live[-1].sent_ns,
             state=live[-1].state.value,
+            protects=live[-1].waits,
         )  # fmt: skip
 
     def fill(self, fill: Fill) -> None:

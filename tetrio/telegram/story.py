@@ -9,6 +9,7 @@ It reads facts, never decides, and remembers only the present exit and the prese
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
 
@@ -18,6 +19,7 @@ from tetrio.journal import Fact
 from tetrio.telegram.outbox import Rank
 from tetrio.words import amount, percent
 
+_STOP = re.compile(r"-(\d{1,9})h-\d{1,9}$")  # the episode in the id of a hard stop's order
 AGAIN_NS = 3600 * 10**9
 REASONS = {"t": "take-profit", "h": "hard stop", "m": "operator's exit"}
 
@@ -186,7 +188,10 @@ class Story:
         yield self._told()
 
     def _order(self, fact: Fact) -> Iterator[Told]:
+        if fact.fields.get("waits"):
+            return  # a protective stop: what keeps it from resting is a refusal, what triggers it a hard stop
         state = _of(fact, "state")
+        self._begin_by_stop(fact)
         if self._exit is None:
             self._begin("of an earlier process")
         assert self._exit is not None, "it has just begun"
@@ -206,6 +211,7 @@ class Story:
         qty, price = _decimal(fact, "qty"), _decimal(fact, "price")
         if qty is None or price is None:
             return
+        self._begin_by_stop(fact)
         if self._exit is None:
             self._begin("of an earlier process")
         assert self._exit is not None, "it has just begun"
@@ -227,6 +233,12 @@ class Story:
             return False
         self._refusals = {each: at for each, at in self._refusals.items() if ts - at < AGAIN_NS} | {what: ts}
         return True
+
+    def _begin_by_stop(self, fact: Fact) -> None:
+        """A protective stop that triggers may be told of before the strategy arms the exit that it is."""
+        found = _STOP.search(_of(fact, "client_order_id"))
+        if found is not None and (self._exit is None or (self._exit.ended and self._exit.number != int(found[1]))):
+            self._begin(int(found[1]))
 
     def _begin(self, number: object) -> None:
         self._exits += 1

@@ -81,6 +81,7 @@ FILTER_FAILURE: Final = -1013
 TOO_MANY_ORDERS: Final = -1015
 BAD_TIMESTAMP: Final = -1021
 BAD_SIGNATURE: Final = -1022
+BAD_SYMBOL: Final = -1121
 BAD_JSON: Final = -1135
 INVALID_KEY_ID: Final = -2008
 NEW_ORDER_REJECTED: Final = -2010
@@ -93,6 +94,7 @@ CANCEL_REPLACE_FAILED: Final = -2022
 ARCHIVED_ORDER: Final = -2026
 AMEND_REJECTED: Final = -2038
 WOULD_MATCH: Final = (NEW_ORDER_REJECTED, "Order would immediately match and take.")
+WOULD_TRIGGER: Final = (NEW_ORDER_REJECTED, "Order would trigger immediately.")
 INSUFFICIENT_BALANCE: Final = (NEW_ORDER_REJECTED, "Account has insufficient balance for requested action.")
 DUPLICATE_ORDER: Final = (NEW_ORDER_REJECTED, "Duplicate order sent.")
 UNKNOWN_ORDER: Final = (CANCEL_REJECTED, "Unknown order sent.")
@@ -161,6 +163,11 @@ def is_would_match(error: Refusal) -> bool:
     return _is(error, WOULD_MATCH)
 
 
+def is_would_trigger(error: Refusal) -> bool:
+    """A stop whose price is passed already: what it was to protect from has come."""
+    return _is(error, WOULD_TRIGGER)
+
+
 def is_insufficient_balance(error: Refusal) -> bool:
     """Not enough is free."""
     return _is(error, INSUFFICIENT_BALANCE)
@@ -184,6 +191,11 @@ def is_market_closed(error: Refusal) -> bool:
 def is_filter_failure(error: Refusal) -> bool:
     """A symbol filter said no; the code differs by filter (-1013, -2010, -2038), the text does not."""
     return error.msg.startswith("Filter failure")
+
+
+def is_bad_symbol(error: Refusal) -> bool:
+    """The exchange has no such symbol, or has it no more."""
+    return error.code == BAD_SYMBOL
 
 
 def is_no_such_order(error: Refusal) -> bool:

@@ -30,6 +30,7 @@ ORDER_TYPES = (
     "TAKE_PROFIT_LIMIT",
 )
 """Every type of Spot orders."""
+_NO_TRAILING_BOUND = 10_000
 _NO_BOUND = "92233720368.54775807"  # int64 at 8 decimals: what Binance prints for "this much or more"
 _QUOTES = (  # by length, so that FDUSD is not read as USD
     *("FDUSD", "USD1"),
@@ -158,6 +159,7 @@ class _Symbol(msgspec.Struct, rename="camel"):
     filters: list[dict[str, object]]
     status: str = "TRADING"
     order_types: list[str] = []
+    allow_trailing_stop: bool = False
     cancel_replace_allowed: bool = True
     amend_allowed: bool = False
     peg_instructions_allowed: bool = False
@@ -232,6 +234,9 @@ def _rules(found: _Symbol) -> SymbolRules:
         ask_multiplier_up=side("askMultiplierUp", both_up),
         ask_multiplier_down=side("askMultiplierDown", both_down),
         max_num_orders=int(amount("MAX_NUM_ORDERS", "maxNumOrders")),
+        min_trailing_bps=int(amount("TRAILING_DELTA", "minTrailingBelowDelta")),
+        max_trailing_bps=int(amount("TRAILING_DELTA", "maxTrailingBelowDelta")) or _NO_TRAILING_BOUND,
+        trailing_allowed=found.allow_trailing_stop,
         order_types=frozenset(found.order_types),
         cancel_replace_allowed=found.cancel_replace_allowed,
         amend_allowed=found.amend_allowed,
