@@ -258,8 +258,28 @@ def test_rules_are_looked_at_every_half_hour(tmp_path: Path) -> None:
     assert 1790 < at_s(run, "epoch", state="ended") < 1810
 
 
-@pytest.mark.fault("F43")
-def test_a_request_that_was_lost_on_its_way_is_sent_anew_once_it_cannot_come_any_more(tmp_path: Path) -> None:
+class CutBehind(Fault):
+    """The account link is cut as the first order has been sent, before anything is answered."""
+
+    def asked(self, line: Tampered, request: Frame) -> None:
+        super().asked(line, request)
+        if request["method"] == "order.place" and not self.count:
+            self.count += 1
+            line.cut()
+
+
+@pytest.mark.fault("F43", "F68")
+def test_an_order_whose_link_died_behind_it_is_found_and_not_sent_again(tmp_path: Path) -> None:
+    run = run_of(tmp_path, fault=CutBehind())
+    assert len(run.epochs_ended()) == 1
+    first = accepted(run)[0]["client_order_id"]
+    told = [fact["state"] for fact in run.facts if fact["kind"] == "order" and fact["client_order_id"] == first]
+    assert told[:3] == ["sent", "unknown", "open"]
+    assert (run.verdict.most_live, sold(run)) == (1, Decimal(1))
+
+
+@pytest.mark.fault("F44")
+def test_silence_over_a_link_that_lives_is_an_engine_that_is_late(tmp_path: Path) -> None:
     run = run_of(tmp_path, faults=("lose-request:order.place",))
-    assert ARMED_S + 13 <= accepted(run)[0]["at_s"] < ARMED_S + 18
+    assert (run.epochs_ended(), accepted(run)[0]["at_s"] >= ARMED_S + 33) == ([], True)
     assert (run.verdict.most_live, sold(run)) == (1, Decimal(1))

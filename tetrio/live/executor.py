@@ -415,9 +415,12 @@ class Executor:
         )  # fmt: skip
 
     def _lost(self, error: Exception, *orders: OwnOrder) -> None:
-        """No answer: mark what was under way, and let a dead link end the epoch."""
+        """No answer: mark what was under way, and let a dead link end the epoch.
+
+        Over a link that lives, no answer in time is like the exchange's word that it does not know: it is late.
+        """
         for order in orders:
-            self._sleeve.lose(order, late=isinstance(error, OrderUnknown))
+            self._sleeve.lose(order, late=isinstance(error, OrderUnknown) or self._link.alive)
         if isinstance(error, LinkError) and not self._link.alive:
             raise error
 

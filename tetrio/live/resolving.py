@@ -2,7 +2,8 @@
 
 When may it be taken for absent? The exchange looks at recvWindow once more just before its engine, so nothing enters
 later than that; then a replica may be some seconds behind. Where the exchange itself said that it does not know (a 5xx,
--1006, -1007), its engine has the request and may be slow: that is given half a minute.
+-1006, -1007) or is silent although the link lives, its engine has the request and may be slow: that is given half a
+minute.
 """
 
 from __future__ import annotations
