@@ -66,6 +66,21 @@ def _over(world: World, number: int) -> None:
         return  # used up, and forgotten
 
 
+def _external_lock(world: World, rng: random.Random) -> Heal:
+    """The exchange's verb locks and forgets: what is locked has to be released by another."""
+    asset, amount = rng.choice((("ETH", "0.002"), ("FDUSD", "5")))
+    mishaps = world.exchange.mishaps
+    try:
+        mishaps.arm(f"external-lock:{asset}:{amount}")
+    except FaultError:
+        return _nothing  # there is not so much to lock
+
+    def heal() -> None:
+        mishaps.arm(f"external-lock:{asset}:-{amount}")
+
+    return heal
+
+
 def _ban(world: World, rng: random.Random) -> Heal:
     for_s = rng.uniform(5, 40)
     world.witness.stay_away(for_s)
@@ -267,7 +282,7 @@ EXCHANGE = (
     Trouble(
         name="external-lock",
         faults="F78",
-        begin=_verb("external-lock:ETH:0.002", "external-lock:FDUSD:5"),
+        begin=_external_lock,
         lasts_s=(1, 60),
     ),
     Trouble(
