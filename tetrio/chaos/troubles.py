@@ -523,3 +523,34 @@ TROUBLES: dict[str, Trouble] = {
     each.name: each for each in (*EXCHANGE, *NETWORK, *MACHINE, *CLOCKS, *TELEGRAMS, *OPERATOR)
 }
 """By name."""
+
+
+# -- states that are too short to be waited for -----------------------------------------------------------------------
+
+
+@attrs.frozen
+class Provoked:
+    """How the executor is brought into a state."""
+
+    by: Callable[[World], None]
+    out_of: frozenset[str]
+    """The states in which that can be done."""
+
+
+def _lose_session(world: World) -> None:
+    for connection in world.internet.connections(world.hosts[WS_API]):
+        connection.reset()
+
+
+def _lose_next_reply(world: World) -> None:
+    world.exchange.mishaps.arm("lose-reply:order.*")
+    world.say(Order(word="exit", by="chaos"))
+
+
+_AT_WORK = frozenset({"idle", "resting", "partial"})
+PROVOKED = {
+    "resyncing": Provoked(_lose_session, _AT_WORK),
+    "stopping": Provoked(lambda world: world.life.stop(), _AT_WORK),
+    "taking": Provoked(lambda world: world.say(Order(word="flatten", by="chaos")), _AT_WORK),
+    "unknown": Provoked(_lose_next_reply, _AT_WORK),
+}
