@@ -497,6 +497,16 @@ def test_a_stop_that_takes_too_long_is_seen() -> None:
     assert _stopped(16, doubtful=True).named == ["L5"]
 
 
+def test_an_order_that_never_came_is_a_doubt_too() -> None:
+    for after_s, named in ((14.0, []), (16.0, ["L5"])):
+        record = Record()
+        record.referee.life(record.at, 1, "stopping")
+        record.sent("order.status", origClientOrderId=NAME.format(1))
+        record.at += after_s
+        record.referee.life(record.at, 1, "ended", 0)
+        assert record.named == named
+
+
 def test_an_order_that_a_stop_leaves_and_denies_is_seen() -> None:
     assert _stopped(1, left=True).named == ["L5"]
     assert _stopped(1, left=True, on_stop="leave").named == []

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import collections
 import json
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -133,6 +134,8 @@ class Referee:
         self._dead_s: dict[int, float] = {}
         self._nonces: dict[str, int] = {}
         self._stopping: tuple[float, bool] | None = None
+        self._wondered_s = -math.inf
+        """When a process last asked for an order that has never come."""
         self._expected = False
         self._halted_s: float | None = None
         self._flattened = False
@@ -162,6 +165,8 @@ class Referee:
             return
         name = str(params.get("newClientOrderId") or params.get("origClientOrderId") or "")
         session.asked[asked.get("id")] = method, name
+        if method == "order.status" and name.startswith(OWN) and name not in self._names:
+            self._wondered_s = at_s  # its order was lost on the way: that is a doubt which is not in the record
         if method in FORBIDDEN:
             self._breach("S21", f"{method} was sent")
         if method in MUTATIONS:
@@ -439,7 +444,8 @@ class Referee:
             self._breach("L6", f"process {number} ended by itself, with exit code {code}")
             return
         began_s, doubtful = self._stopping
-        most = UNKNOWN_STOP_S if doubtful or self._in_doubt() is not None else STOP_S
+        doubtful = doubtful or self._in_doubt() is not None or self._wondered_s >= began_s
+        most = UNKNOWN_STOP_S if doubtful else STOP_S
         if self._now - began_s > most + 0.5:
             self._breach("L5", f"the stop took {self._now - began_s:.1f} s")
         if code == 0 and self.terms.on_stop == "cancel" and self.open_orders:

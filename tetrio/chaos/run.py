@@ -25,7 +25,7 @@ from tetrio.chaos.circumstances import drawn
 from tetrio.chaos.referee import BACK_S, RESOLVED_S, RESTING_S, UNKNOWN_STOP_S, Referee, Terms, Violation
 from tetrio.chaos.states import IN_FLIGHT, STATES, state_of
 from tetrio.chaos.trace import Trace
-from tetrio.chaos.troubles import TROUBLES, Heal, Trouble
+from tetrio.chaos.troubles import PROVOKED, TROUBLES, Heal, Trouble
 from tetrio.chaos.world import BEGIN_NS, Circumstances, Life, World, running
 from tetrio.journal import Fact
 from tetrio.net import virtual
@@ -39,6 +39,8 @@ AIMED = 0.7
 AIM_S = 40.0
 """For so long."""
 LOOK_S = 0.2
+LOOK_CLOSELY_S, PROVOKED_S = 0.004, 1.5
+"""Some states last for a round trip: they are brought about, and waited for with open eyes."""
 AT_ONCE = 3
 """Troubles in force at a time, at most."""
 REBIRTH_S = (0.5, 8.0)
@@ -202,10 +204,24 @@ class Chaos:
         if state in IN_FLIGHT.values():
             self._awaited.setdefault(state, []).append(lambda: self._strike(trouble, state, lasts_s))
             return
-        with trio.move_on_after(AIM_S):
-            while state and self._state() != state:  # noqa: ASYNC110 - a state has no event, and time is virtual
-                await trio.sleep(LOOK_S)
+        if state and self._state() != state:
+            await self._wait_for(state)
         self._strike(trouble, self._state(), lasts_s)
+
+    async def _wait_for(self, state: str) -> None:
+        """Until the executor is in that state, or will not be."""
+        with trio.move_on_after(AIM_S):
+            look_s = LOOK_S
+            if state in PROVOKED:
+                while self._state() not in PROVOKED[state].out_of:  # noqa: ASYNC110
+                    await trio.sleep(LOOK_S)
+                if self._calm:
+                    return
+                PROVOKED[state].by(self.world)
+                look_s = LOOK_CLOSELY_S
+            with trio.move_on_after(PROVOKED_S if state in PROVOKED else AIM_S):
+                while self._state() != state:  # noqa: ASYNC110 - a state has no event, and time is virtual
+                    await trio.sleep(look_s)
 
     def _state(self) -> str:
         life = self.world.life
@@ -251,6 +267,11 @@ class Chaos:
         self._awaited.clear()
         for heal in list(self._heals.values()):
             heal()
+        mishaps = self.world.exchange.mishaps
+        for told in mishaps.listing():  # what provoked a state, and was not used up
+            if told["state"] != "over":
+                assert isinstance(told["id"], int), "faults are numbered"
+                mishaps.heal(told["id"])
         in_force = bool(self._heals)
         self._heals.clear()
         now = trio.current_time()

@@ -66,6 +66,21 @@ def _over(world: World, number: int) -> None:
         return  # used up, and forgotten
 
 
+def _external_lock(world: World, rng: random.Random) -> Heal:
+    """The exchange's verb locks and forgets: what is locked has to be released by another."""
+    asset, amount = rng.choice((("ETH", "0.002"), ("FDUSD", "5")))
+    mishaps = world.exchange.mishaps
+    try:
+        mishaps.arm(f"external-lock:{asset}:{amount}")
+    except FaultError:
+        return _nothing  # there is not so much to lock
+
+    def heal() -> None:
+        mishaps.arm(f"external-lock:{asset}:-{amount}")
+
+    return heal
+
+
 def _ban(world: World, rng: random.Random) -> Heal:
     for_s = rng.uniform(5, 40)
     world.witness.stay_away(for_s)
@@ -267,7 +282,7 @@ EXCHANGE = (
     Trouble(
         name="external-lock",
         faults="F78",
-        begin=_verb("external-lock:ETH:0.002", "external-lock:FDUSD:5"),
+        begin=_external_lock,
         lasts_s=(1, 60),
     ),
     Trouble(
@@ -508,3 +523,34 @@ TROUBLES: dict[str, Trouble] = {
     each.name: each for each in (*EXCHANGE, *NETWORK, *MACHINE, *CLOCKS, *TELEGRAMS, *OPERATOR)
 }
 """By name."""
+
+
+# -- states that are too short to be waited for -----------------------------------------------------------------------
+
+
+@attrs.frozen
+class Provoked:
+    """How the executor is brought into a state."""
+
+    by: Callable[[World], None]
+    out_of: frozenset[str]
+    """The states in which that can be done."""
+
+
+def _lose_session(world: World) -> None:
+    for connection in world.internet.connections(world.hosts[WS_API]):
+        connection.reset()
+
+
+def _lose_next_reply(world: World) -> None:
+    world.exchange.mishaps.arm("lose-reply:order.*")
+    world.say(Order(word="exit", by="chaos"))
+
+
+_AT_WORK = frozenset({"idle", "resting", "partial"})
+PROVOKED = {
+    "resyncing": Provoked(_lose_session, _AT_WORK),
+    "stopping": Provoked(lambda world: world.life.stop(), _AT_WORK),
+    "taking": Provoked(lambda world: world.say(Order(word="flatten", by="chaos")), _AT_WORK),
+    "unknown": Provoked(_lose_next_reply, _AT_WORK),
+}
