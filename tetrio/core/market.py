@@ -11,7 +11,6 @@ import enum
 import attrs
 import msgspec
 
-
 INTERVALS_MS = {
     "1s": 1000,
     "1m": 60_000,

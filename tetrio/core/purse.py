@@ -41,7 +41,8 @@ class OwnTrade:
             price=fill.price_ticks,
             at_ms=fill.at_ms,
             base=sign * fill.qty_lots * rules.step_size - (fee if asset == rules.base_asset else 0),
-            quote=-sign * fill.qty_lots * fill.price_ticks * rules.tick_lot - (fee if asset == rules.quote_asset else 0),
+            quote=-sign * fill.qty_lots * fill.price_ticks * rules.tick_lot
+            - (fee if asset == rules.quote_asset else 0),
         )
 
     @property

@@ -57,6 +57,7 @@ class _Step:
     state: State
     purse: Purse
     last_id: int
+    last_ms: int
     event: Sequence[Quote] | Flow | Command | StrategyParams
     decisions: list[Decision]
 
@@ -69,9 +70,9 @@ def observed(trade: Trade) -> Quote:
 class Refold:
     """State and purse after the trade `last_id`, and the way there."""
 
-    def __init__(self, state: State, purse: Purse, last_id: int = -1, kept: int = KEPT) -> None:
-        """`last_id`: the last public trade that is in `state`; -1 before any."""
-        self.purse, self.last_id = purse, last_id
+    def __init__(self, state: State, purse: Purse, last_id: int = -1, last_ms: int = 0, *, kept: int = KEPT) -> None:
+        """`last_id`, `last_ms`: the last public trade that is in `state`, and its time; -1 before any."""
+        self.purse, self.last_id, self.last_ms = purse, last_id, last_ms
         self.state = kernel.on_holdings(state, purse.holdings())
         self._kept = kept
         self._own: dict[int, OwnTrade] = {}
@@ -120,30 +121,40 @@ class Refold:
             decisions += self._do(self._script.pop(0).command)
         return decisions
 
-    def set(self, state: State, last_id: int | None = None) -> None:
+    def set(self, state: State, *, last_id: int | None = None, last_ms: int | None = None) -> None:
         """Go on from `state`, which the caller has taken further; there is no way back behind it."""
         self.state = state
         self.last_id = self.last_id if last_id is None else last_id
+        self.last_ms = self.last_ms if last_ms is None else last_ms
         self._past.clear()
         self._held = 0
         self._own = {number: trade for number, trade in self._own.items() if number > self.last_id}
 
     @property
-    def coming(self) -> list[OwnTrade]:
-        """Own trades that the fold has yet to come to, by id."""
-        return [self._own[number] for number in sorted(self._own) if number > self.last_id]
+    def coming(self) -> OwnTrade | None:
+        """The first own trade that the fold has yet to come to."""
+        number = min((number for number in self._own if number > self.last_id), default=None)
+        return None if number is None else self._own[number]
 
     @property
-    def words(self) -> list[Said]:
-        """The operator's words that it has yet to come to."""
-        return list(self._script)
+    def next_word(self) -> Said | None:
+        """The first of the operator's words that it has yet to come to."""
+        return self._script[0] if self._script else None
+
+    @property
+    def total(self) -> Purse:
+        """What is held when it will have come to all own trades that were told."""
+        purse = self.purse
+        for number, trade in self._own.items():
+            purse = purse.after(trade) if number > self.last_id else purse
+        return purse
 
     # -- folding --------------------------------------------------------------------------------------------------
     def _do(self, event: Sequence[Quote] | Flow | Command | StrategyParams) -> list[Decision]:
         """Fold one event and remember from where."""
-        state, purse, last_id = self.state, self.purse, self.last_id
+        before = self.state, self.purse, self.last_id, self.last_ms
         decisions = self._apply(event)
-        self._past.append(_Step(state, purse, last_id, event, decisions))
+        self._past.append(_Step(*before, event, decisions))
         self._held += _size(event)
         while self._held > self._kept and len(self._past) > 1:
             self._held -= _size(self._past.popleft().event)
@@ -194,7 +205,7 @@ class Refold:
         if not trades:
             return []
         self.state, decisions = kernel.fold(self.state, trades)
-        self.last_id = trades[-1].update_id
+        self.last_id, self.last_ms = trades[-1].update_id, trades[-1].at_ns // 1_000_000
         return decisions
 
     def _hold(self, purse: Purse) -> None:
@@ -209,7 +220,7 @@ class Refold:
             self._held -= _size(undone[-1].event)
         undone.reverse()
         first = undone[0]
-        self.state, self.purse, self.last_id = first.state, first.purse, first.last_id
+        self.state, self.purse, self.last_id, self.last_ms = first.state, first.purse, first.last_id, first.last_ms
         before = [decision for step in undone for decision in step.decisions]
         now = [decision for step in undone for decision in self._do(step.event)]
         same = 0

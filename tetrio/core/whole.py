@@ -1,8 +1,8 @@
 """A candle of the past taken whole: only where nothing can have been decided inside it, whatever way the price went.
 
-Known of it are the lowest and the highest price, and its last. `quiet` answers for every way between them, so it may say
-no where nothing happened, never yes where something did; who is told no folds the trades one by one. A property test
-holds the fold by candles equal to the fold by all trades.
+Known of it are the lowest and the highest price, and its last. `take` answers for every way between them: it may say no
+where nothing happened, never yes where something did; who is told no folds the trades one by one. A property test holds
+the fold by candles equal to the fold by all trades.
 
 Not asked here, since it is no matter of prices: whether the candle holds an own trade or a word of the operator's.
 """
@@ -20,7 +20,7 @@ def take(state: State, candle: Kline, length_ms: int) -> State | None:
     """`state` after all trades of `candle`, which holds some; None when something might have been decided inside it.
 
     The candle may be shorter than the kernel's klines, and then lies within one of them. `last` is its last price, with
-    no trade id.
+    -1 for a trade id.
     """
     rolled = kernel.roll(state, candle.open_ms)
     if not _quiet(rolled, int(candle.low), int(candle.high)):
@@ -28,7 +28,7 @@ def take(state: State, candle: Kline, length_ms: int) -> State | None:
     new = copy(rolled)
     _into_kline(new, candle, begins=rolled.forming is not state.forming)
     close = int(candle.close)
-    new.last = Quote(close, close, 0, (candle.open_ms + length_ms) * 1_000_000 - 1)
+    new.last = Quote(close, close, -1, (candle.open_ms + length_ms) * 1_000_000 - 1)
     best = candle.high if new.regime is Regime.BASE else candle.low
     if new.high is not None and new.regime is not None and trailing.better(new.regime, best, new.high):
         new.high = int(best)

@@ -119,6 +119,11 @@ class Sleeve:
             quote=max(0, self.rules.floor_tick_lots(quote.free + quote.locked - self.reserve_quote)),
         )
 
+    def totals(self) -> tuple[Decimal, Decimal]:
+        """Free plus locked of base and quote, the reserve among it."""
+        base, quote = self._balance(self.rules.base_asset), self._balance(self.rules.quote_asset)
+        return base.free + base.locked, quote.free + quote.locked
+
     def amounts(self) -> dict[str, Decimal]:
         """What is traded, for people: base and quote, free plus locked less the reserve."""
         base, quote = self._balance(self.rules.base_asset), self._balance(self.rules.quote_asset)
