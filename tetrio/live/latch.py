@@ -90,6 +90,11 @@ class Latch:
         return self._settled
 
     @property
+    def remembers(self) -> bool:
+        """Whether a file of an earlier process has told what was said in it."""
+        return self._directory is not None and self._existed
+
+    @property
     def opened(self) -> bool:
         """Whether a file stands behind the words by now; before, they are kept in memory."""
         return self._path is not None

@@ -7,8 +7,8 @@
        something may have been; own trades and the operator's words at their places
     4  the line goes on after the last trade folded (`live.tape`)
 
-A reconnect is the same fold on from the state in memory, without 1 and 2. All that is asked for here is paced, and told:
-in the status while it lasts, in the journal when it is done.
+A reconnect is the same fold on from the state in memory, without 1 and 2. All that is asked for here is paced, and
+told: in the status while it lasts, in the journal when it is done.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tetrio.core.market import INTERVALS_MS, Kline, Quote, Reason, Regime
 from tetrio.core.money import SymbolRules, plain
 from tetrio.core.params import StrategyParams
 from tetrio.core.purse import Change, OwnTrade, Purse, changes
-from tetrio.core.refold import Refold, Said
+from tetrio.core.refold import Refold, Said, Told
 from tetrio.core.state import NOWHERE, KernelRules, State
 from tetrio.journal import Journal
 from tetrio.live.reckoning import Reckoning
@@ -86,19 +86,22 @@ class Rebuilder:
         self._now_ms, self._journal, self._status = now_ms, journal, status
         self._tape = Tape(rest, rules)
         self._count = _Count()
+        self._told = list[Told]()
         self._skew_ms = 0
         """How far the public's times of trades are ahead of the account's."""
 
     # -- from nothing -----------------------------------------------------------------------------------------------
-    async def from_trades(self, held: Purse, newest: list[OwnTrade], reckoning: Reckoning, words: Words) -> Refold:
-        """The fold up to now.
+    async def from_trades(
+        self, held: Purse, newest: list[OwnTrade], reckoning: Reckoning, words: Words
+    ) -> Refold | None:
+        """The fold up to now; None where no own trade tells where to begin.
 
         held     what is held now
         newest   own trades that made it, oldest first, as far as they have been asked for
         """
         start, own = await self._start(held, newest, reckoning)
         if start is None:
-            return await self._from_now(held)
+            return None
         change, reason = start
         fold = await self._begin(change, own, words)
         if reason == Reason.HARD_STOP.value:  # all that is known from before is that the gate had closed, in BASE
@@ -130,7 +133,7 @@ class Rebuilder:
             own = [*page, *own]
         return _first(found), own
 
-    async def _from_now(self, held: Purse) -> Refold:
+    async def from_now(self, held: Purse) -> Refold:
         """No own trade tells where to begin: the first trade that comes is the first observation."""
         newest = await self._rest.aggregates(self._rules, limit=1)
         opened = (newest[-1].at_ms if newest else self._now_ms()) // self._params.kline_ms * self._params.kline_ms
@@ -192,11 +195,13 @@ class Rebuilder:
         return kernel.start(params, KernelRules.of(self._rules), klines)
 
     # -- on from a state ----------------------------------------------------------------------------------------------
-    async def resume(self, fold: Refold) -> None:
-        """Catch up with what happened since the last trade that is folded."""
+    async def resume(self, fold: Refold) -> list[Told]:
+        """Catch up with what happened since the last trade that is folded; what that decided."""
         since = fold.last_id
+        self._told.clear()
         await self.catch_up(fold)
-        self._tell(fold, since=since, reason=None)
+        self._tell(fold, since=since)
+        return self._told
 
     async def catch_up(self, fold: Refold) -> None:
         """Fold what the exchange has by now; told as it goes."""
@@ -258,12 +263,11 @@ class Rebuilder:
     async def _trades(self, fold: Refold, start_ms: int, end_ms: float) -> None:
         trades = [trade for each in await self._tape.read(start_ms, end_ms) for trade in each.trades(fold.last_id)]
         self._count.trades += len(trades)
-        fold.trades(trades)
+        self._told.append(fold.trades(trades))
 
     async def _find_last(self, fold: Refold) -> None:
         """The id of the last trade, where that is in a candle that was taken whole."""
-        last = fold.state.last
-        while last is not None and last.update_id < 0:
+        while isinstance(last := fold.state.last, Quote) and last.update_id < 0:
             newest = (await self._rest.aggregates(self._rules, limit=1))[-1]
             if newest.at_ms > fold.last_ms:  # it has come since
                 await self._trades(fold, fold.last_ms + 1, math.inf)
@@ -272,7 +276,6 @@ class Rebuilder:
                 fold.set(
                     msgspec.structs.replace(fold.state, last=observed), last_id=newest.last_id, last_ms=newest.at_ms
                 )
-            last = fold.state.last
 
     async def _candles(self, interval: str, start_ms: int, end_ms: float) -> AsyncIterator[Candle]:
         """Those that open within, oldest first."""
@@ -287,12 +290,12 @@ class Rebuilder:
             at = page[-1].kline.open_ms + length
 
     def _tell(self, fold: Refold, **facts: object) -> None:
-        state, count = fold.state, self._count
+        state, count, want = fold.state, self._count, kernel.want(fold.state)
         self._journal.write(
             "rebuilt", what="state", source="myTrades, klines, aggTrades", last=fold.last_id, candles=count.candles,
             trades=count.trades, requests=self._rest.asked, regime=state.regime,
-            anchor=_plain(state.anchor, self._rules), high=_plain(state.high, self._rules), gate="closed" if state.gate_closed else "open",
-            armed=None if (want := kernel.want(state)) is None else want.reason, **facts,
+            anchor=_plain(state.anchor, self._rules), high=_plain(state.high, self._rules),
+            gate="closed" if state.gate_closed else "open", armed=None if want is None else want.reason, **facts,
         )  # fmt: skip
         self._count = _Count()
 

@@ -38,6 +38,11 @@ class Known:
     ids: dict[int, None] = attrs.Factory(dict)
     newest: int = -1
 
+    def forget(self) -> None:
+        """None."""
+        self.ids.clear()
+        self.newest = -1
+
     def new(self, trade_id: int) -> bool:
         """Whether it is told for the first time; it is remembered."""
         if trade_id in self.ids:
@@ -52,7 +57,7 @@ class Known:
 class Reckoning:
     """The account's own trades and flows, as one epoch's link tells them."""
 
-    def __init__(self, link: Link, sleeve: Sleeve, known: Known, *, journal: Journal, tag: Callable[[], str]) -> None:
+    def __init__(self, link: Link, sleeve: Sleeve, known: Known, *, journal: Journal, tag: str) -> None:
         self._link, self._sleeve, self._known, self._journal, self._tag = link, sleeve, known, journal, tag
         self._reckoned: Purse | None = None
         self._told = list[Told]()
@@ -115,7 +120,7 @@ class Reckoning:
             status = result_of(await self._link.request("order.status", params), OrderStatus)
         except OrderRejected:
             return None
-        name = OrderName.parse(status.client_order_id, self._tag())
+        name = OrderName.parse(status.client_order_id, self._tag)
         return None if name is None else name.reason
 
     async def _my_trades(self, params: dict[str, object]) -> list[MyTrade]:
@@ -137,6 +142,8 @@ class Reckoning:
             if fill is not None and self._known.new(fill.trade_id):
                 self._take(OwnTrade.of(fill, rules))
         elif isinstance(event, BalanceUpdate) and event.asset in (rules.base_asset, rules.quote_asset):
+            if event.cleared_ms <= self._sleeve.balances_ms:  # the balances hold it already
+                return
             delta = decimal(event.delta)
             flow = Flow(base=delta) if event.asset == rules.base_asset else Flow(quote=delta)
             self._take(flow)

@@ -119,6 +119,11 @@ class Sleeve:
             quote=max(0, self.rules.floor_tick_lots(quote.free + quote.locked - self.reserve_quote)),
         )
 
+    @property
+    def balances_ms(self) -> int:
+        """As of when the balances are, exchange time."""
+        return self._balance_ms
+
     def totals(self) -> tuple[Decimal, Decimal]:
         """Free plus locked of base and quote, the reserve among it."""
         base, quote = self._balance(self.rules.base_asset), self._balance(self.rules.quote_asset)

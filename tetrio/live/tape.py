@@ -18,6 +18,7 @@ from tetrio.errors import LinkLost
 from tetrio.journal import Journal
 from tetrio.live.feed import Item, Seen
 from tetrio.live.rest import PAGE, Rest
+from tetrio.live.strategy import Inbound
 from tetrio.net.clock import machine_s
 from tetrio.status import Status
 from tetrio.wire.request import Aggregate
@@ -71,37 +72,49 @@ class Tape:
 class Continuity:
     """What stands between the market line and the strategy: every trade once, in order, none missing.
 
-    Until `begin` tells after which trade the strategy wants them, trades wait here, bounded: what does not fit is
-    fetched like any gap.
+    Until `begin` tells after which trade the strategy wants them, what comes waits here, bounded: trades that do not
+    fit are fetched like any gap.
     """
 
     def __init__(self, rest: Rest, rules: SymbolRules, *, journal: Journal, status: Status) -> None:
         self._rest, self._rules, self._journal, self._status = rest, rules, journal, status
-        self._early: deque[Trade] = deque(maxlen=BUFFERED)
+        self._early: deque[Seen] = deque(maxlen=BUFFERED)
+        self._others = list[Item]()
         self._begun = False
         self._last_id = -1
         self._last_ms = 0
 
-    def begin(self, last_id: int, last_ms: int) -> None:
+    def begin(self, last_id: int = -1, last_ms: int = 0) -> None:
         """The strategy has folded all up to this trade; -1: none, and the first that comes is its first."""
         self._begun, self._last_id, self._last_ms = True, last_id, last_ms
 
-    async def run(self, source: trio.MemoryReceiveChannel[Item], out: trio.MemorySendChannel[Item]) -> None:
+    async def run(self, source: trio.MemoryReceiveChannel[Item], out: trio.MemorySendChannel[Inbound]) -> None:
         """Until the source closes, or cancelled; LinkLost when a gap cannot be fetched."""
         async with source, out:
             async for item in source:
-                if not isinstance(item, list):
-                    await out.send(item)
-                elif self._begun:
-                    await out.send(await self._whole([*self._early, *item]))
-                    self._early.clear()
+                if self._begun:
+                    for early in self._waiting():
+                        await self._pass_on(early, out)
+                    await self._pass_on(item, out)
                 else:
-                    await out.send(self._kept_back(item))
+                    self._hold_back(item)
 
-    def _kept_back(self, batch: list[Seen]) -> list[Seen]:
-        """The batch without its trades, which wait."""
-        self._early.extend(record for record in batch if isinstance(record, Trade))
-        return [record for record in batch if not isinstance(record, Trade)]
+    def _hold_back(self, item: Item) -> None:
+        """Keep it; of histories and lost lines the last is enough."""
+        self._status.vitals.waiting_since = None  # it waits for the exchange's past, not for the strategy
+        if isinstance(item, list):
+            self._early.extend(item)
+        else:
+            self._others = [other for other in self._others if type(other) is not type(item)] + [item]
+
+    def _waiting(self) -> list[Item]:
+        waiting = [*self._others, *([list(self._early)] if self._early else [])]
+        self._others.clear()
+        self._early.clear()
+        return waiting
+
+    async def _pass_on(self, item: Item, out: trio.MemorySendChannel[Inbound]) -> None:
+        await out.send(await self._whole(item) if isinstance(item, list) else item)
 
     async def _whole(self, batch: list[Seen]) -> list[Seen]:
         """The batch without trades that were there before, and with those that are missing."""
