@@ -136,10 +136,10 @@ class Rebuilder:
     async def from_now(self, held: Purse) -> Refold:
         """No own trade tells where to begin: the first trade that comes is the first observation."""
         newest = await self._rest.aggregates(self._rules, limit=1)
-        opened = (newest[-1].at_ms if newest else self._now_ms()) // self._params.kline_ms * self._params.kline_ms
+        opened = newest[-1].at_ms // self._params.kline_ms * self._params.kline_ms if newest else None
         state = await self._warmed(opened)
-        forming = await self._tape.read(opened, math.inf) if newest else []
-        if forming:
+        forming = [] if opened is None else await self._tape.read(opened, math.inf)
+        if opened is not None and forming:
             state = whole.trace(state, _candle(opened, forming))
         last = forming[-1] if forming else newest[-1] if newest else None
         self._journal.write(
@@ -186,8 +186,8 @@ class Rebuilder:
         before = [each for each in await self._tape.read(since, at_ms + 1) if each.first_id < trade_id]
         return whole.trace(state, _candle(since, before)) if before else state
 
-    async def _warmed(self, opened: int) -> State:
-        """Nothing but the klines before one."""
+    async def _warmed(self, opened: int | None) -> State:
+        """Nothing but the klines before one; up to now where nobody has traded yet."""
         params = self._params
         klines = await self._rest.klines(
             self._rules, params.kline_interval, params.kline_history, self._now_ms(), before_ms=opened

@@ -48,6 +48,7 @@ class Tape:
         found = list[Aggregate]()
         while (each := await self._head()) is not None and each.at_ms < end_ms:
             found.append(self._page.popleft())
+            self._from_ms = each.at_ms + 1
         return found
 
     async def _seek(self, start_ms: int) -> None:
