@@ -18,10 +18,10 @@ import trio
 
 from tests.scenarios.sandbox import Fault, tampering
 from tetrio import config
+from tetrio.core.market import Trade
 from tetrio.core.purse import OwnTrade
 from tetrio.core.refold import Refold, observed
 from tetrio.core.state import remembered
-from tetrio.core.market import Trade
 from tetrio.journal import Journal, StreamSink
 from tetrio.live.bot import Bot, Setup
 from tetrio.net import clock, simnet
@@ -155,8 +155,9 @@ class World:
 
 
 def _own(text: dict[str, Any], world: World) -> OwnTrade:
-    from tetrio.wire.request import MyTrade, fill_of_trade
     import msgspec
+
+    from tetrio.wire.request import MyTrade, fill_of_trade
 
     trade = msgspec.convert(msgspec.to_builtins(text), MyTrade)
     return OwnTrade.of(fill_of_trade(trade, "", world.market.rules), world.market.rules)

@@ -192,6 +192,8 @@ class Rebuilder:
         klines = await self._rest.klines(
             self._rules, params.kline_interval, params.kline_history, self._now_ms(), before_ms=opened
         )
+        if opened is None and klines and klines[-1].low == klines[-1].high:
+            klines.pop()  # nobody has traded in it, or at one price: the first trade begins it anew
         return kernel.start(params, KernelRules.of(self._rules), klines)
 
     # -- on from a state ----------------------------------------------------------------------------------------------
