@@ -51,7 +51,7 @@ def sale(number: int, price: int = PRICE, base: str = "-0.5") -> OwnTrade:
     )  # fmt: skip
 
 
-# -- what own trades do -------------------------------------------------------------------------------------------------
+# -- what own trades do ----------------------------------------------------------------------------
 
 
 @pytest.mark.fault("F75", "F76")
@@ -95,7 +95,7 @@ def test_the_trades_that_changed_the_regime_are_found_backwards() -> None:
     assert found[1].purse == purse().after(sold)
 
 
-# -- places -------------------------------------------------------------------------------------------------------------
+# -- places ----------------------------------------------------------------------------------------
 
 
 def test_the_anchor_of_a_change_is_the_price_of_the_own_trade() -> None:
@@ -116,11 +116,11 @@ def test_an_own_trade_that_the_public_is_never_told_of_is_folded_all_the_same() 
 def test_an_own_trade_told_late_takes_back_what_was_decided_since() -> None:
     late = fold()
     late.trades([trade(1), trade(2), trade(3, 200_100), trade(4, 199_000)])
-    assert late.state.gate_closed
+    assert kernel.view(late.state).gate
     told = late.own(sale(3, 200_100))
     assert [decision.kind for decision in told.retracted] == ["gate", "armed"]
     assert [decision.kind for decision in told.decisions] == ["regime"]
-    assert not late.state.gate_closed
+    assert not kernel.view(late.state).gate
     assert (late.state.regime, late.state.anchor) == (Regime.QUOTE, 200_100)
 
 
@@ -185,16 +185,13 @@ def test_the_order_in_which_things_are_told_has_no_part_in_the_state(seed: int, 
         price += round(chance.gauss(0, 300))
         public.append(trade(number, price))
     own, held = list[OwnTrade](), purse()
-    for each in chance.sample(public[5:], 3):
-        own.append(sale(each.update_id, each.bid, "-0.5"))
-    own.sort(key=lambda each: each.trade_id)
-    for at, each in enumerate(own):  # there and back, in two parts
-        part = Decimal("-0.5") if at == 0 else Decimal("0.2") if at == 1 else Decimal("0.25")
-        own[at] = sale(each.trade_id, each.price, str(part))
-        held = held.after(own[at])
+    places = sorted(chance.sample(public[5:], 3), key=lambda each: each.update_id)
+    for place, part in zip(places, ("-0.5", "0.2", "0.25"), strict=True):  # sold, and bought back in two parts
+        own.append(sale(place.update_id, place.bid, part))
+        held = held.after(own[-1])
     first = fold()
-    for each in own:
-        first.own(each)
+    for trade_of_ours in own:
+        first.own(trade_of_ours)
     first.trades(public)
     told = [*own]
     other = fold()

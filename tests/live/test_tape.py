@@ -25,8 +25,10 @@ from tetrio.net.clock import AnchoredClock
 from tetrio.net.line import open_line
 from tetrio.net.simnet import with_simnet
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
+from tetrio.sim.face.limits import PRODUCTION
 from tetrio.sim.market.tape import open_market
 from tetrio.status import Status
+from tetrio.wire.rules import RateLimit
 
 COUNT = 2500
 
@@ -70,12 +72,12 @@ def lines() -> list[Line]:
 
 
 @asynccontextmanager
-async def played(path: Path, gap: range = range(0)) -> AsyncIterator[Past]:
+async def played(path: Path, gap: range = range(0), **settings: Any) -> AsyncIterator[Past]:
     told = lines()
     told = [line for number, line in enumerate(told, -2) if number not in gap]
     market = open_market(record(path / "market", told), SYMBOL)
     clock = AnchoredClock(market.first_ns)
-    exchange = Exchange(ExchangeConfig(market=market, keys=KEYS, clocks=Clocks(clock.now_ns, joined=True)))
+    exchange = Exchange(ExchangeConfig(market=market, keys=KEYS, clocks=Clocks(clock.now_ns, joined=True), **settings))
     async with with_simnet(), trio.open_nursery() as nursery:
         urls = await nursery.start(exchange.run)
         async with open_line(urls.stream, [f"{SYMBOL.lower()}@trade"]):
@@ -124,3 +126,17 @@ async def test_trades_that_the_exchange_does_not_have_are_said_once(tmp_path: Pa
         (batch,) = await past.passed(50, [past.line(200)])
         assert numbers(past, batch) == [*range(51, 100), *range(140, 201)]
         assert [(fact["folded"], fact["missing"]) for fact in past.told()] == [(109, 40)]
+
+
+@pytest.mark.fault("F37", "F88")
+async def test_the_past_is_asked_for_within_the_weight_of_a_minute(tmp_path: Path, autojump_clock: MockClock) -> None:
+    limits = [
+        RateLimit(rate_limit_type="REQUEST_WEIGHT", interval="MINUTE", interval_num=1, limit=100),
+        *PRODUCTION[1:],
+    ]
+    async with played(tmp_path, limits=limits) as past:
+        rules, _ = await past.rest.symbol(SYMBOL)
+        began = trio.current_time()
+        for _ in range(60):
+            await past.rest.aggregates(rules, limit=1)
+        assert 120 <= trio.current_time() - began < 300

@@ -1,7 +1,7 @@
 """A market in virtual time, bots that die and are followed by others, and a shadow that has seen everything.
 
-The shadow is the fold of the first bot, taken from it when it dies and fed from the exchange's own record of every trade
-and every fill, in order: what an uninterrupted run would hold.
+The shadow is the fold of the first bot, taken from it when it dies and fed from the exchange's own record of every
+trade and every fill, in order: what an uninterrupted run would hold.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import msgspec
 import trio
 
 from tests.scenarios.sandbox import Fault, tampering
@@ -24,11 +25,12 @@ from tetrio.core.refold import Refold, observed
 from tetrio.core.state import remembered
 from tetrio.journal import Journal, StreamSink
 from tetrio.live.bot import Bot, Setup
-from tetrio.net import clock, simnet
+from tetrio.net import clock, simnet, virtual
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
 from tetrio.sim.face.venue import ACCOUNT
 from tetrio.sim.market.tape import open_market
 from tetrio.status import Status
+from tetrio.wire.request import MyTrade, fill_of_trade
 from tetrio.wire.sign import Signer
 
 KEY = "embedded"
@@ -115,7 +117,7 @@ class World:
     async def settled(self, life: Life) -> None:
         """Until the bot has folded all that the exchange has told."""
         with trio.fail_after(60):
-            while life.fold.last_id < self.exchange.venue.recent[-1].trade_id:
+            while life.fold.last_id < self.exchange.venue.recent[-1].trade_id:  # noqa: ASYNC110 - nothing tells of a fold
                 await trio.sleep(0.01)
 
     def own_trades(self) -> list[OwnTrade]:
@@ -155,9 +157,6 @@ class World:
 
 
 def _own(text: dict[str, Any], world: World) -> OwnTrade:
-    import msgspec
-
-    from tetrio.wire.request import MyTrade, fill_of_trade
 
     trade = msgspec.convert(msgspec.to_builtins(text), MyTrade)
     return OwnTrade.of(fill_of_trade(trade, "", world.market.rules), world.market.rules)
@@ -165,7 +164,6 @@ def _own(text: dict[str, Any], world: World) -> OwnTrade:
 
 def play(body: Callable[[World], Awaitable[None]], *options: str, fault: Fault | None = None, **settings: Any) -> None:
     """Run `body` in a world, in virtual time."""
-    from tetrio.net import virtual
 
     async def main() -> None:
         async with simnet.with_simnet(), trio.open_nursery() as nursery:

@@ -119,7 +119,8 @@ class Epoch:
             strategy = await self._strategy(rest, account, sleeve, params)
             fold = kept.memory.fold
             continuity.begin(*(() if fold is None else (fold.last_id, fold.last_ms)))
-            self.status.detail = "waits for the first best bid and ask; none comes until one of them changes"
+            first = "best bid and ask" if setup.strategy.reference == "book" else "trade"
+            self.status.detail = f"waits for the first {first}; none comes until the market moves"
             workers.start_soon(account.run, out, kept.intents.ring)
             workers.start_soon(strategy.run, inbound)
             workers.start_soon(self._carry_words, out.clone())

@@ -59,6 +59,7 @@ class Past:
                 return await self._resume(memory.fold, reckoning), False
             except TooLate as error:
                 self._journal.write("rebuilt", what="anew", why=str(error))
+                reckoning.told()  # all of it is in what is rebuilt
         memory.forget()
         fold = await self._rebuild(reckoning, words)
         memory.fold = fold if fold is not None else await self._rebuilder.from_now(reckoning.held())

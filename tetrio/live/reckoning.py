@@ -139,7 +139,7 @@ class Reckoning:
         rules = self._sleeve.rules
         if isinstance(event, ExecutionReport) and event.symbol == rules.name:
             fill = fill_of(event, rules)
-            if fill is not None and self._known.new(fill.trade_id):
+            if fill is not None and fill.trade_id >= 0 and self._known.new(fill.trade_id):
                 self._take(OwnTrade.of(fill, rules))
         elif isinstance(event, BalanceUpdate) and event.asset in (rules.base_asset, rules.quote_asset):
             if event.cleared_ms <= self._sleeve.balances_ms:  # the balances hold it already
