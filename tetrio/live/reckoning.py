@@ -22,7 +22,7 @@ from tetrio.live.link import Link
 from tetrio.live.sleeve import Sleeve
 from tetrio.net.clock import machine_s
 from tetrio.wire.request import AccountStatus, MyTrade, OrderStatus, fill_of_trade, result_of
-from tetrio.wire.user import BalanceUpdate, ExecutionReport, OutboundAccountPosition, fill_of
+from tetrio.wire.user import BalanceUpdate, ExecutionReport, fill_of
 
 PAGE = 1000
 KNOWN = 5000  # own trades that are remembered by id
@@ -62,6 +62,7 @@ class Reckoning:
         self._reckoned: Purse | None = None
         self._told = list[Told]()
         self._doubt = trio.Event()
+        sleeve.balances_told = self._look
 
     # -- at a sync --------------------------------------------------------------------------------------------------
     async def settle(self, reckoned: Purse | None, *, ask: bool = True) -> tuple[Purse, list[OwnTrade]]:
@@ -148,7 +149,10 @@ class Reckoning:
             flow = Flow(base=delta) if event.asset == rules.base_asset else Flow(quote=delta)
             self._take(flow)
             self._say_flow(flow, "told by the exchange")
-        elif isinstance(event, OutboundAccountPosition) and self._differs():
+
+    def _look(self) -> None:
+        """Balances were told: by an event, or to somebody who asked, such as the executor after it learned of a fill."""
+        if self._differs():
             self._doubt.set()
 
     def told(self) -> list[Told]:

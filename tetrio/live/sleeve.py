@@ -80,6 +80,8 @@ class Sleeve:
         self.trades_known = False
         """Whether it has been asked where own trades end: later ones are asked for from there."""
         self._now_ns: Callable[[], int] = lambda: 0
+        self.balances_told: Callable[[], None] = lambda: None
+        """Called when the exchange has told balances, in whatever way."""
 
     def reckon_time_by(self, now_ns: Callable[[], int]) -> None:
         """The clock that stamps when a remnant became one."""
@@ -180,6 +182,7 @@ class Sleeve:
             self.balances = {b.asset: Balance(decimal(b.free), decimal(b.locked)) for b in status.balances}
         self._balance_ms = status.update_time
         self.fresh = changes == self.changes and status.update_time >= self._changed_ms
+        self.balances_told()
 
     def take_position(self, position: OutboundAccountPosition) -> None:
         """Merge the balances that an event lists; an event older than what is known is passed over."""
@@ -193,6 +196,7 @@ class Sleeve:
         # each change is followed by a position of its own; several may bear the same millisecond, so it is their order
         # that counts: this one came after the last change, and is not of an earlier one
         self.fresh = position.updated_ms >= self._changed_ms
+        self.balances_told()
 
     # -- own orders -----------------------------------------------------------------------------------------------
     def unfinished(self) -> list[OwnOrder]:
