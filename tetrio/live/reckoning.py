@@ -151,7 +151,7 @@ class Reckoning:
             self._say_flow(flow, "told by the exchange")
 
     def _look(self) -> None:
-        """Balances were told: by an event, or to somebody who asked, such as the executor after it learned of a fill."""
+        """Balances were told: by an event, or to whoever asked, such as the executor after it learned of a fill."""
         if self._differs():
             self._doubt.set()
 
