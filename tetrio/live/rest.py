@@ -165,7 +165,10 @@ class Rest:
     async def _ask(self, target: str, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
         """One GET; `path` is how errors name it, for `target` may hold a signature."""
         try:
-            answer = await self._client.get(target, headers=headers)
+            try:
+                answer = await self._client.get(target, headers=headers)
+            except httpx.RemoteProtocolError:  # a kept connection that the exchange has closed meanwhile: a new one
+                answer = await self._client.get(target, headers=headers)
         except httpx.HTTPError as error:
             host = f"{self._client.base_url.host}:{self._client.base_url.port or ''}".rstrip(":")
             raise LinkLost(f"{host}: GET {path} failed: {reason(error)}") from error
