@@ -72,6 +72,11 @@ class _Step(msgspec.Struct):
     manual: bool = False
     i: int | None = None
 
+    @property
+    def at_ns(self) -> int:
+        """None of its own: which kline is forming is told by `kT`."""
+        return 0
+
 
 class _History(msgspec.Struct):
     """The klines before the first step: open time in ms, open, high, low, close."""

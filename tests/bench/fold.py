@@ -101,7 +101,7 @@ def main(paths: Sequence[str]) -> None:
         "rising walk": random_walk(300_000, up=0.505),
         **{Path(path).name: captured(Path(path)) for path in paths},
     }
-    book, trade = StrategyParams(fee=0.0), StrategyParams(fee=0.0, reference="trade")
+    book, trade = StrategyParams(fee=0.0, reference="book"), StrategyParams(fee=0.0, reference="trade")
     runs = {
         "plain loop": plain_loop,
         "BASE, book": folding(book, Holdings(base=10_000, quote=0)),

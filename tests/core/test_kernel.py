@@ -19,7 +19,7 @@ RULES = KernelRules(min_qty=1, step=1, min_notional=50_000)
 PARAMS = StrategyParams(
     decay="hyperbolic", start_factor=0.5, min_factor=0.1, gain_scale_base=GainScale(1.0),
     gain_scale_quote=GainScale(1.0), min_gain_base=0.01, min_gain_quote=0.01, fee=0.0, buffer=0.0, donchian_window=3,
-    donchian_shift=1, donchian_gain=0.0, hard_stop=0.02, kline_history=50,
+    donchian_shift=1, donchian_gain=0.0, hard_stop=0.02, kline_history=50, reference="book",
 )  # fmt: skip
 BASE = Holdings(base=100, quote=0)
 QUOTE = Holdings(base=0, quote=1_000_000)
@@ -551,6 +551,7 @@ class Seen:
 
     bid: float
     ask: float
+    at_ns: int = 0
 
 
 def test_an_empty_batch_changes_nothing() -> None:

@@ -14,6 +14,7 @@ from tetrio.core.params import GainScale, StrategyParams
 
 RULES = KernelRules(min_qty=1, step=1, min_notional=50_000)
 PARAMS = StrategyParams(
+    reference="book",
     decay="hyperbolic", min_gain_base=0.01, min_gain_quote=0.01, gain_scale_base=GainScale(0.02),
     gain_scale_quote=GainScale(0.02), fee=0.0, buffer=0.0, donchian_window=3, donchian_shift=1, donchian_gain=0.0,
     hard_stop=0.005,
@@ -197,3 +198,4 @@ class Seen:
 
     bid: float
     ask: float
+    at_ns: int = 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tetrio.errors import UnsafeError
-from tetrio.live.latch import Latch, Words, state_directory
+from tetrio.live.latch import PLACES, Latch, Place, Words, state_directory
 
 
 @contextmanager
@@ -112,3 +112,28 @@ def test_a_directory_that_others_may_write_to_is_refused(tmp_path: Path) -> None
     (tmp_path / "open").chmod(0o777)
     with pytest.raises(UnsafeError, match="others may write to it"):
         Latch(tmp_path / "open").open("live", "7", "ETHUSDT")
+
+
+@pytest.mark.fault("F130")
+def test_words_are_kept_with_their_places_and_a_pause_before_them_is_not_forgotten(tmp_path: Path) -> None:
+    with latch(tmp_path) as (made, _):
+        made.say(Place(3, 30, "pause"))
+        for number in range(PLACES):
+            made.say(Place(10 + number, 100 + number, "disarm", force=True))
+    with latch(tmp_path) as (made, found):
+        assert found
+        assert made.remembers
+        assert made.words.said == tuple(Place(10 + n, 100 + n, "disarm", force=True) for n in range(PLACES))
+        assert made.words.paused_before
+        made.say(Place(500, 5, "resume"))
+        assert made.words.paused_before
+
+
+def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    with latch(tmp_path) as (made, _):
+        made.set(paused=True)
+    (path,) = tmp_path.glob("*.json")
+    path.write_text('{"paused": false, "halted": true, "leaving": "BASE", "taking": false}')
+    with latch(tmp_path) as (made, found):
+        assert found
+        assert made.words == Words(halted=True, leaving="BASE")

@@ -11,12 +11,17 @@ Most observations change nothing, so a batch is fast: after each pass the kernel
 bounds within which the next pass would come to the same state. `fold` tests only those bounds until a price leaves
 them. The zone may be too small, never too large; `one_pass` is the plain pass, and a property test holds them equal.
 
+With `reference = "trade"` an observation is a public trade, and the kernel makes its klines itself, of nothing but the
+trades that it folds: one whose time lies past the end of the forming kline finishes it (its close is the trade before),
+and as many flat ones as nobody traded in, and begins the next. What arrives when has no part in it.
+
 A `State` is a value: every function here copies before it changes, and an old state can be kept and folded on.
 """
 
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Iterable, Sequence
 from copy import copy
 
@@ -59,6 +64,7 @@ __all__ = [
     "on_kline",
     "one_pass",
     "regime_of",
+    "roll",
     "start",
     "view",
     "want",
@@ -202,11 +208,14 @@ def with_params(state: State, params: StrategyParams) -> State:
 
 
 def fold(state: State, quotes: Sequence[Observation]) -> tuple[State, list[Decision]]:
-    """Fold every observation, one by one, oldest first."""
+    """Fold every observation, one by one, oldest first; trades in the order of their ids."""
     decisions: list[Decision] = []
     if not quotes:
         return state, decisions
     new = copy(state)
+    if new.params.reference == "trade":
+        _fold_trades(new, quotes, decisions)
+        return new, decisions
     bid_above, bid_most, ask_least, ask_below = new.zone
     for quote in quotes:
         if bid_above < quote.bid <= bid_most and ask_least <= quote.ask < ask_below:
@@ -214,9 +223,27 @@ def fold(state: State, quotes: Sequence[Observation]) -> tuple[State, list[Decis
         _decide(new, quote, decisions)
         new.zone = bid_above, bid_most, ask_least, ask_below = quiet_zone(new)
     new.last = quotes[-1]
-    if new.params.reference == "trade":
-        _trade_into_kline(new, new.last.bid)
     return new, decisions
+
+
+def _fold_trades(new: State, trades: Sequence[Observation], decisions: list[Decision]) -> None:
+    """The same for trades, which make the klines too; changes `new` in place."""
+    above, most, least, below = new.zone
+    ends_ns, before = _ends_ns(new), new.last
+    for trade in trades:
+        price = trade.bid
+        if trade.at_ns < ends_ns and above < price <= most and least <= trade.ask < below:
+            before = trade
+            continue
+        if before is not None and before is not new.last:
+            new.last = before
+            _trade_into_kline(new, before.bid)
+        _decide(new, trade, decisions)
+        new.zone = above, most, least, below = quiet_zone(new)
+        ends_ns, before = _ends_ns(new), trade
+    if before is not new.last:
+        new.last = before
+        _trade_into_kline(new, trades[-1].bid)
 
 
 def one_pass(state: State, quote: Observation) -> tuple[State, list[Decision]]:
@@ -243,6 +270,35 @@ def _again(state: State, forming: Kline, kline: Kline) -> Kline:
     return msgspec.structs.replace(forming, high=high, low=low, closed=kline.closed)
 
 
+def _ends_ns(state: State) -> float:
+    """From when on a trade belongs to the next kline, ns since 1970; at once where there is none yet."""
+    return -math.inf if state.forming is None else (state.forming.open_ms + state.params.kline_ms) * 1_000_000
+
+
+def roll(state: State, at_ms: int) -> State:
+    """The state in which the kline that holds `at_ms` can form: those before it are finished, flat where nobody traded.
+
+    The kline itself begins with its first price (`fold`, `core.whole`); the forming one, if it holds `at_ms`, goes on.
+    """
+    new = copy(state)
+    _roll(new, at_ms)
+    return new
+
+
+def _roll(new: State, at_ms: int) -> None:
+    """Finish the forming kline if `at_ms` lies past it; the next one forms from its close, whatever it brings."""
+    forming, length = new.forming, new.params.kline_ms
+    if forming is None or at_ms < forming.open_ms + length:
+        return
+    close, opened = forming.close, at_ms // length * length
+    for open_ms in range(forming.open_ms + length, opened + 1, length):
+        new.indicators_before, new.finished = new.indicators, new.forming
+        new.indicators = new.indicators.push(forming)
+        new.forming = forming = Kline(open_ms, close, close, close, close)
+    _refresh_channel(new)
+    new.zone = NOWHERE
+
+
 def _trade_into_kline(new: State, price: float) -> None:
     forming = new.forming
     if forming is None or price == forming.close:
@@ -251,6 +307,16 @@ def _trade_into_kline(new: State, price: float) -> None:
     new.forming = Kline(forming.open_ms, forming.open, high, low, price)
     if not new.params.donchian_shift:
         _refresh_channel(new)
+
+
+def _trade_opens_kline(new: State, price: float, at_ns: int) -> None:
+    """Where the trade is the first of its kline: finish those before, and open it."""
+    if at_ns < _ends_ns(new):
+        return
+    opened = at_ns // 1_000_000 // new.params.kline_ms * new.params.kline_ms
+    _roll(new, opened)
+    new.forming = Kline(opened, price, price, price, price)
+    _refresh_channel(new)
 
 
 def _refresh_channel(new: State) -> None:
@@ -263,9 +329,10 @@ def _refresh_channel(new: State) -> None:
 def _decide(new: State, quote: Observation, decisions: list[Decision]) -> None:
     """One pass, in the order of the module's header; changes `new` in place."""
     bid, ask = quote.bid, quote.ask
-    new.last = quote
     if new.params.reference == "trade":
+        _trade_opens_kline(new, bid, quote.at_ns)
         _trade_into_kline(new, bid)
+    new.last = quote
     regime = regime_of(new.holdings, new.rules, bid, ask)
     price = bid if regime is Regime.BASE else ask if regime is Regime.QUOTE else None
     if new.gate_closed and gate_opens(new):

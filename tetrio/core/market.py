@@ -11,6 +11,23 @@ import enum
 import attrs
 import msgspec
 
+INTERVALS_MS = {
+    "1s": 1000,
+    "1m": 60_000,
+    "3m": 180_000,
+    "5m": 300_000,
+    "15m": 900_000,
+    "30m": 1_800_000,
+    "1h": 3_600_000,
+    "2h": 7_200_000,
+    "4h": 14_400_000,
+    "6h": 21_600_000,
+    "8h": 28_800_000,
+    "12h": 43_200_000,
+    "1d": 86_400_000,
+}
+"""Lengths of klines; each opens at a multiple of its length since 1970 UTC."""
+
 
 class Side(enum.Enum):
     """Which asset an order gives away: SELL gives the base, BUY gives the quote."""
@@ -50,7 +67,7 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
     update_id: int = 0
     """bookTicker's `u`, or the trade id."""
     at_ns: int = 0
-    """When it was received (bookTicker has no time of its own)."""
+    """When it was received (bookTicker has no time of its own); of a trade when it took place."""
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):

@@ -11,6 +11,8 @@ from typing import Any
 
 import attrs
 
+from tetrio.core.market import INTERVALS_MS
+
 
 @attrs.frozen
 class Limits:
@@ -95,14 +97,19 @@ class StrategyParams:
     kline_interval: str = setting(
         "1m",
         "length of one kline",
-        choices=("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d"),
+        choices=tuple(INTERVALS_MS),
     )
     kline_history: int = setting(1440, "klines kept, and asked for at the start", low=1, high=100000)
     reference: str = setting(
-        "book", "what is observed: every best bid/ask, or every public trade", choices=("book", "trade")
+        "trade", "what is observed: every best bid/ask, or every public trade", choices=("book", "trade")
     )
     atr_period: int = setting(14, "klines in the average true range", low=1, high=10000)
     atr_method: str = setting("wilder", "how the true range is averaged", choices=("wilder", "ema", "sma"))
+
+    @property
+    def kline_ms(self) -> int:
+        """Length of one kline, ms."""
+        return INTERVALS_MS[self.kline_interval]
 
 
 @attrs.frozen(kw_only=True)

@@ -26,6 +26,8 @@ class Observation(Protocol):
     def bid(self) -> float: ...  # noqa: D102
     @property
     def ask(self) -> float: ...  # noqa: D102
+    @property
+    def at_ns(self) -> int: ...  # noqa: D102
 
 
 @attrs.frozen(kw_only=True)
@@ -272,3 +274,24 @@ def view(state: State) -> View:
         lower=channel.lower if channel else None,
         mid=channel.mid if channel else None,
     )
+
+
+def remembered(state: State) -> tuple[object, ...]:
+    """All that decides from here on, for comparing two states of the same past: equal where they will act alike.
+
+    First the last price, which a fold by candles may know only at the end. Left out is what tells processes apart (the
+    number of the episode) and what follows from the rest (the quiet zone). An average true range that forgets nothing
+    remembers when it began: it is equal to nine digits.
+    """
+    atr = state.indicators.atr.value
+    forming, finished = (
+        None if kline is None else (kline.open_ms, kline.open, kline.high, kline.low, kline.close)
+        for kline in (state.forming, state.finished)
+    )
+    return (
+        None if state.last is None else state.last.bid,
+        state.regime, state.anchor, state.high, state.gate_closed, state.gate_regime, state.maker, state.hard_stop,
+        state.taking, state.stop_count, state.paused, state.found, state.holdings, forming,
+        None if finished is None else finished[0:1] + finished[4:], state.channel,
+        None if atr is None else f"{atr:.9g}",
+    )  # fmt: skip

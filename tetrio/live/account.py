@@ -19,6 +19,7 @@ from tetrio.core.orders import JUMPSTART, Names, OrderEvent, OrderName, OwnOrder
 from tetrio.errors import LinkLost, LinkStale, OrderRejected, UnsafeError, WireError
 from tetrio.journal import Journal
 from tetrio.live.link import Link, refused
+from tetrio.live.reckoning import Known, Reckoning
 from tetrio.live.sleeve import Sleeve
 from tetrio.live.strategy import Inbound
 from tetrio.net.clock import machine_s
@@ -68,6 +69,19 @@ class Account:
         self._journal, self._status, self._now_ms = journal, status, now_ms
         self._held: Holdings | None = None
         """What the strategy was last told."""
+        self._reckoning: Reckoning | None = None
+
+    def reckon(self, known: Known) -> Reckoning:
+        """From now on the strategy is told own trades and flows, not what is held."""
+        self._reckoning = self._over(known)
+        return self._reckoning
+
+    def look_back(self) -> Reckoning:
+        """The same for asking once."""
+        return self._over(Known())
+
+    def _over(self, known: Known) -> Reckoning:
+        return Reckoning(self._link, self._sleeve, known, journal=self._journal, tag=self._names.tag)
 
     # -- coming up ------------------------------------------------------------------------------------------------
     async def log_on(self, signer: Signer, api_key: str) -> None:
@@ -265,13 +279,15 @@ class Account:
     # -- following ------------------------------------------------------------------------------------------------
     async def run(self, out: trio.MemorySendChannel[Inbound], wake: Callable[[], None]) -> None:
         """Follow the user stream until cancelled; LinkLost when it ends."""
-        async with out:
+        async with out, trio.open_nursery() as nursery:
+            if self._reckoning is not None:
+                nursery.start_soon(self._reckoning.explain, lambda: self._tell_trades(out))
             async for event in self._link.events:
                 self._apply(event.raw)
                 wake()
                 if self._sleeve.take_stopped():  # before what it did to the holdings: the regime must end by it
                     await self._tell(out, Command(Word.STOPPED))
-                await self.tell_holdings(out)
+                await (self.tell_holdings(out) if self._reckoning is None else self._tell_trades(out))
 
     def _apply(self, raw: bytes) -> None:
         event = decode_event(raw)
@@ -287,6 +303,13 @@ class Account:
                 raise LinkLost("account: the exchange is about to restart")
             case _:
                 self._journal.write("balance", event=type(event).__name__, text=str(event))
+        if self._reckoning is not None:
+            self._reckoning.take(event)
+
+    async def _tell_trades(self, out: trio.MemorySendChannel[Inbound]) -> None:
+        assert self._reckoning is not None, "own trades are told by it"
+        for told in self._reckoning.told():
+            await self._tell(out, told)
 
     async def tell_holdings(self, out: trio.MemorySendChannel[Inbound]) -> None:
         """Hand the strategy what is held, where that is not what it was last told; LinkStale when it takes nothing."""
@@ -296,10 +319,10 @@ class Account:
         self._held = held
         await self._tell(out, held)
 
-    async def _tell(self, out: trio.MemorySendChannel[Inbound], what: Holdings | Command) -> None:
+    async def _tell(self, out: trio.MemorySendChannel[Inbound], told: Inbound) -> None:
         try:
             with trio.fail_after(machine_s(STALL_S)):
-                await out.send(what)
+                await out.send(told)
         except trio.TooSlowError:
             raise LinkStale(f"the strategy has not taken the holdings for {STALL_S:g} s") from None
 

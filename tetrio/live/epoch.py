@@ -22,15 +22,18 @@ from tetrio.core.params import StrategyParams
 from tetrio.errors import LinkError, LinkLost, UnsafeError
 from tetrio.live.account import Account
 from tetrio.live.executor import Executor
-from tetrio.live.feed import BATCHES, Feed
+from tetrio.live.feed import BATCHES, Feed, Item
 from tetrio.live.goodbye import Goodbye
 from tetrio.live.kept import Kept
+from tetrio.live.latch import Place
 from tetrio.live.link import Link, open_link
+from tetrio.live.past import Past
 from tetrio.live.rest import Rest, open_rest
 from tetrio.live.rights import Objections, objections
 from tetrio.live.rulebook import Rulebook
 from tetrio.live.sleeve import Sleeve
 from tetrio.live.strategy import Inbound, Intent, Strategy
+from tetrio.live.tape import Continuity
 from tetrio.status import Vitals
 from tetrio.wire.sign import Signer
 
@@ -93,25 +96,31 @@ class Epoch:
     async def _work(self, rest: Rest, link: Link, sleeve: Sleeve) -> None:
         """Synchronise, then run the tasks that trade; until cancelled.
 
-        The market line comes up meanwhile: what it brings waits in its channel for the strategy.
+        The market line comes up meanwhile: what it brings waits for the past to be folded (`live.tape`).
         """
         setup, rules, kept = self.setup, sleeve.rules, self._kept
         account = kept.account_over(link)
         self.status.phase, self.status.detail = "syncing", "logging on, learning balances and orders"
         out, inbound = trio.open_memory_channel[Inbound](BATCHES)
+        seen, line = trio.open_memory_channel[Item](BATCHES)
         feed = Feed(
             setup.stream, rest, rules, setup.strategy,
-            out=out.clone(), clock=kept.clock, status=self.status, journal=self.journal,
+            out=seen, clock=kept.clock, status=self.status, journal=self.journal,
         )  # fmt: skip
+        continuity = Continuity(rest, rules, journal=self.journal, status=self.status)
         async with trio.open_nursery() as workers:
             workers.start_soon(feed.run)
+            workers.start_soon(continuity.run, line, out.clone())
             checked = trio.Event()
             workers.start_soon(self._check_rights, rest, checked)
             params = await self._synchronise(account, sleeve, checked)
             await kept.guardian.synchronise(sleeve, account, rest, kept.latch.words.rebased_ms)
             rulebook = Rulebook(rest, sleeve, journal=self.journal, wake=kept.intents.ring)
-            strategy = self._strategy(sleeve, params)
-            self.status.detail = "waits for the first best bid and ask; none comes until one of them changes"
+            strategy = await self._strategy(rest, account, sleeve, params)
+            fold = kept.memory.fold
+            continuity.begin(*(() if fold is None else (fold.last_id, fold.last_ms)))
+            first = "best bid and ask" if setup.strategy.reference == "book" else "trade"
+            self.status.detail = f"waits for the first {first}; none comes until the market moves"
             workers.start_soon(account.run, out, kept.intents.ring)
             workers.start_soon(strategy.run, inbound)
             workers.start_soon(self._carry_words, out.clone())
@@ -120,20 +129,30 @@ class Epoch:
             workers.start_soon(self._execute_when_ready, kept.executor_over(link, rulebook, learnt), checked)
             workers.start_soon(self._mind_clock, rest)
 
-    def _strategy(self, sleeve: Sleeve, params: StrategyParams) -> Strategy:
-        """The kernel of this process, with what the exchange has just told."""
+    async def _strategy(self, rest: Rest, account: Account, sleeve: Sleeve, params: StrategyParams) -> Strategy:
+        """The kernel of this process, with what the exchange has just told, and what it has told of the past."""
+        kept = self._kept
+        past = Past(kept.memory, rest, sleeve.rules, params, journal=self.journal, status=self.status,
+                    now_ms=kept.exchange_ms, ask=not self.setup.jumpstart)  # fmt: skip
+        told, rebuilt = await past.learn(account, kept.latch.words)
         strategy = Strategy(
-            sleeve.rules, params, self._kept.memory, self._kept.intents,
+            sleeve.rules, params, kept.memory, kept.intents,
             journal=self.journal, status=self.status, on_first=self._on_first, decided=self.commander.note,
-            show_every_s=self.setup.show_every_s, protects=self.setup.exit.protect != "off",
-            watch=self._kept.guardian.watch,
+            obeyed=self._remember_word, show_every_s=self.setup.show_every_s,
+            protects=self.setup.exit.protect != "off", watch=kept.guardian.watch,
         )  # fmt: skip
+        strategy.catch_up(told)
         strategy.obey(self.commander.standing())
         if sleeve.take_stopped():  # while there was no link
             strategy.obey(Command(Word.STOPPED))
         strategy.hold(sleeve.holdings())
         strategy.adopt(sleeve.unfinished())
+        if rebuilt and not kept.latch.remembers:
+            strategy.adopt_manual(sleeve.unfinished())
         return strategy
+
+    def _remember_word(self, command: Command, trade_id: int, at_ms: int) -> None:
+        self._kept.latch.say(Place(trade_id, at_ms, command.word.value, command.force))
 
     async def _synchronise(self, account: Account, sleeve: Sleeve, checked: trio.Event) -> StrategyParams:
         """Learn the account; the strategy's parameters with the fee resolved."""

@@ -98,10 +98,11 @@ class Feed:
     async def _follow(self) -> None:
         self._status.links["market"] = "connecting"
         async with open_line(self._url, stream_names(self._rules, self._params)) as line:
-            now_ms = self._clock.now_ns() // 1_000_000
-            count = self._params.kline_history
-            history = await self._rest.klines(self._rules, self._params.kline_interval, count, now_ms)
-            await self._put(History(history))
+            if self._params.reference == "book":  # klines of trades are made of trades, those of the past by a rebuild
+                now_ms = self._clock.now_ns() // 1_000_000
+                count = self._params.kline_history
+                history = await self._rest.klines(self._rules, self._params.kline_interval, count, now_ms)
+                await self._put(History(history))
             self._say("up")
             await self._pump(line)
 

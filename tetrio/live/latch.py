@@ -1,6 +1,7 @@
 """The latch: the operator's words that no exchange knows, in one small file, so that they survive a restart.
 
-Paused, halted, and an exit that was asked for and may have nothing resting yet. It is the only thing that tetrio stores
+Paused, halted, and an exit that was asked for and may have nothing resting yet; and after which trade each word was
+said, so that a fold of the past obeys it where it was said. It is the only thing that tetrio stores
 and reads back. Its loss means paused: where the exchange knows earlier orders of ours and the file is gone, nothing new
 is armed until somebody says `resume`. Beside it lies a lock that keeps a second tetrio of this host off the same
 account and symbol. An account that begins anew with each start (the embedded exchange's) has neither.
@@ -20,7 +21,19 @@ import attrs
 
 from tetrio.errors import UnsafeError
 
+PLACES = 100  # words with their places that are kept
 _ANEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@attrs.frozen
+class Place:
+    """One word, and after which public trade it was said."""
+
+    trade_id: int
+    at_ms: int
+    """When that trade took place."""
+    word: str
+    force: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -37,6 +50,10 @@ class Words:
     """What halted it; "" for the operator."""
     rebased_ms: int = 0
     """When a guard's halt was last lifted: what was lost before does not count against the guards."""
+    said: tuple[Place, ...] = ()
+    """What the strategy was told, in its places: the newest `PLACES` of them."""
+    paused_before: bool = False
+    """Whether it was paused before the first of `said`."""
 
 
 def state_directory(setting: str, environ: Mapping[str, str]) -> Path | None:
@@ -71,6 +88,11 @@ class Latch:
     def found(self) -> bool:
         """Whether what was said in an earlier process is known, or known to be lost."""
         return self._settled
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a file of an earlier process has told what was said in it."""
+        return self._directory is not None and self._existed
 
     @property
     def opened(self) -> bool:
@@ -116,6 +138,8 @@ class Latch:
                 paused=bool(known["paused"]), halted=bool(known["halted"]),
                 leaving=str(known["leaving"]), taking=bool(known["taking"]),
                 why=str(known.get("why", "")), rebased_ms=int(known.get("rebased_ms", 0)),
+                said=tuple(_place(each) for each in known.get("said", ())),
+                paused_before=bool(known.get("paused_before", False)),
             )  # fmt: skip
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -143,6 +167,14 @@ class Latch:
         except OSError as error:
             self._fail(error.strerror or str(error))
 
+    def say(self, place: Place) -> None:
+        """The strategy was told a word; of more than `PLACES` the oldest is remembered by what it left behind."""
+        said, before = [*self.words.said, place], self.words.paused_before
+        while len(said) > PLACES:
+            oldest = said.pop(0)
+            before = oldest.word == "pause" if oldest.word in ("pause", "resume") else before
+        self.set(said=tuple(said), paused_before=before)
+
     def close(self) -> None:
         """Give the lock back."""
         if self._lock is not None:
@@ -168,3 +200,7 @@ class Latch:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())
         self._lock = descriptor
+
+
+def _place(known: Mapping[str, Any]) -> Place:
+    return Place(int(known["trade_id"]), int(known["at_ms"]), str(known["word"]), bool(known["force"]))

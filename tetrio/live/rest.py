@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import httpx
 import msgspec
+import trio
 
 from tetrio.core.market import Kline
 from tetrio.core.money import SymbolRules
@@ -20,12 +21,26 @@ from tetrio.live.rights import Rights
 from tetrio.net.clock import machine_s
 from tetrio.net.dial import reason
 from tetrio.net.trust import given_context
-from tetrio.wire.request import ErrorBody, Reply, ServerTime, klines_of, raise_for, result_of, signed_query
+from tetrio.wire.request import (
+    Aggregate,
+    Candle,
+    ErrorBody,
+    Reply,
+    ServerTime,
+    aggregates_of,
+    candles_of,
+    klines_of,
+    raise_for,
+    result_of,
+    signed_query,
+)
 from tetrio.wire.rules import RateLimit, rate_limits, symbol_rules
 from tetrio.wire.sign import Signer
 
 ANSWER_S = 10.0
 PAGE = 1000  # klines in one answer, the exchange's most
+WEIGHT = 6000  # of an address in a minute, until the exchange says otherwise
+PAST_SHARE = 0.8
 BAD_SYMBOL = -1121
 RIGHTS = "/sapi/v1/account/apiRestrictions"
 RECV_WINDOW_MS = 5000
@@ -40,6 +55,9 @@ class Rest:
         self._client = client
         self._now_ns = now_ns
         self._offset_ms = 0.0
+        self._used, self._weight = 0, WEIGHT
+        self.asked = 0
+        """Requests about the past."""
 
     async def clock_offset_ms(self, samples: int = 3) -> tuple[float, float]:
         """(offset, error) in ms: what to add to our clock to get the exchange's, by the quickest round trip.
@@ -71,12 +89,21 @@ class Rest:
                 ) from None
             raise
         assert reply.result is not None, "a reply without an error has a result"
-        return symbol_rules(reply.result, name), rate_limits(reply.result)
+        limits = rate_limits(reply.result)
+        for limit in limits:
+            if (limit.rate_limit_type, limit.interval, limit.interval_num) == ("REQUEST_WEIGHT", "MINUTE", 1):
+                self._weight = limit.limit
+        return symbol_rules(reply.result, name), limits
 
-    async def klines(self, rules: SymbolRules, interval: str, count: int, now_ms: int) -> list[Kline]:
-        """The newest `count` klines, oldest first, the forming one last; fewer when there are no more."""
+    async def klines(
+        self, rules: SymbolRules, interval: str, count: int, now_ms: int, *, before_ms: int | None = None
+    ) -> list[Kline]:
+        """The newest `count` klines, oldest first, the forming one last; fewer when there are no more.
+
+        before_ms   only those that opened before this
+        """
         found: list[Kline] = []
-        window: dict[str, str] = {}
+        window: dict[str, str] = {} if before_ms is None else {"endTime": str(before_ms - 1)}
         while len(found) < count:
             limit = min(PAGE, count - len(found))
             reply = await self._get("/api/v3/klines", symbol=rules.name, interval=interval, limit=str(limit), **window)
@@ -86,6 +113,36 @@ class Rest:
                 break
             window = {"endTime": str(page[0].open_ms - 1)}
         return found
+
+    async def candles(self, rules: SymbolRules, interval: str, start_ms: int, end_ms: int) -> list[Candle]:
+        """Up to `PAGE` klines that open from one time on and before another, oldest first."""
+        await self._pace()
+        window = {"startTime": str(start_ms), "endTime": str(end_ms - 1), "limit": str(PAGE)}
+        return candles_of(await self._get("/api/v3/klines", symbol=rules.name, interval=interval, **window), rules)
+
+    async def aggregates(
+        self, rules: SymbolRules, *, start_ms: int | None = None, from_id: int | None = None, limit: int = PAGE
+    ) -> list[Aggregate]:
+        """Up to `limit` aggregate trades from a time on, or from an aggregate's id on; without either the newest."""
+        await self._pace()
+        query = {"limit": str(limit)}
+        query |= {} if start_ms is None else {"startTime": str(start_ms)}
+        query |= {} if from_id is None else {"fromId": str(from_id)}
+        return aggregates_of(await self._get("/api/v3/aggTrades", symbol=rules.name, **query), rules)
+
+    async def _pace(self) -> None:
+        """Where the past is asked for: leave a fifth of the minute's weight to what trades, and wait for the next."""
+        self.asked += 1
+        if self._used < PAST_SHARE * self._weight:
+            return
+        now_ms = self._now_ns() / 1e6 + self._offset_ms
+        await trio.sleep((60_000 - now_ms % 60_000) / 1000 + 0.1)
+        self._used = 0
+
+    def _note_weight(self, answer: httpx.Response) -> None:
+        used = answer.headers.get("x-mbx-used-weight-1m", "")
+        if used.isdecimal():
+            self._used = int(used)
 
     async def rights(self, api_key: str, signer: Signer) -> Rights | None:
         """What the API key may do; None where the venue does not tell (the testnet has no wallet service).
@@ -108,10 +165,15 @@ class Rest:
     async def _ask(self, target: str, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
         """One GET; `path` is how errors name it, for `target` may hold a signature."""
         try:
-            return await self._client.get(target, headers=headers)
+            try:
+                answer = await self._client.get(target, headers=headers)
+            except httpx.RemoteProtocolError:  # a kept connection that the exchange has closed meanwhile: a new one
+                answer = await self._client.get(target, headers=headers)
         except httpx.HTTPError as error:
             host = f"{self._client.base_url.host}:{self._client.base_url.port or ''}".rstrip(":")
             raise LinkLost(f"{host}: GET {path} failed: {reason(error)}") from error
+        self._note_weight(answer)
+        return answer
 
 
 def _reply(answer: httpx.Response, path: str, *, keyed: bool = False) -> Reply:

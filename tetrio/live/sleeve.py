@@ -80,6 +80,8 @@ class Sleeve:
         self.trades_known = False
         """Whether it has been asked where own trades end: later ones are asked for from there."""
         self._now_ns: Callable[[], int] = lambda: 0
+        self.balances_told: Callable[[], None] = lambda: None
+        """Called when the exchange has told balances, in whatever way."""
 
     def reckon_time_by(self, now_ns: Callable[[], int]) -> None:
         """The clock that stamps when a remnant became one."""
@@ -118,6 +120,16 @@ class Sleeve:
             base=max(0, self.rules.floor_lots(base.free + base.locked - self.reserve_base)),
             quote=max(0, self.rules.floor_tick_lots(quote.free + quote.locked - self.reserve_quote)),
         )
+
+    @property
+    def balances_ms(self) -> int:
+        """As of when the balances are, exchange time."""
+        return self._balance_ms
+
+    def totals(self) -> tuple[Decimal, Decimal]:
+        """Free plus locked of base and quote, the reserve among it."""
+        base, quote = self._balance(self.rules.base_asset), self._balance(self.rules.quote_asset)
+        return base.free + base.locked, quote.free + quote.locked
 
     def amounts(self) -> dict[str, Decimal]:
         """What is traded, for people: base and quote, free plus locked less the reserve."""
@@ -170,6 +182,7 @@ class Sleeve:
             self.balances = {b.asset: Balance(decimal(b.free), decimal(b.locked)) for b in status.balances}
         self._balance_ms = status.update_time
         self.fresh = changes == self.changes and status.update_time >= self._changed_ms
+        self.balances_told()
 
     def take_position(self, position: OutboundAccountPosition) -> None:
         """Merge the balances that an event lists; an event older than what is known is passed over."""
@@ -183,6 +196,7 @@ class Sleeve:
         # each change is followed by a position of its own; several may bear the same millisecond, so it is their order
         # that counts: this one came after the last change, and is not of an earlier one
         self.fresh = position.updated_ms >= self._changed_ms
+        self.balances_told()
 
     # -- own orders -----------------------------------------------------------------------------------------------
     def unfinished(self) -> list[OwnOrder]:

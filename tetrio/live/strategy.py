@@ -1,13 +1,13 @@
 """The strategy task: folds what arrives through the kernel, in order, and publishes what is wanted.
 
 It takes an item, drains what else has come, folds all of it and then publishes one Intent: the newest Want with the
-book that it is to be priced from. The kernel's state is handed back in `Memory`, so that an epoch that ends takes
-neither anchor nor high with it.
+book that it is to be priced from. What it has folded is handed back in `Memory`, so that an epoch that ends takes
+neither anchor nor high with it. By trades it is a fold that can go back (`core.refold`): what it takes back is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import attrs
 import trio
@@ -19,10 +19,14 @@ from tetrio.core.money import SymbolRules, plain
 from tetrio.core.orders import OwnOrder, reason_of
 from tetrio.core.params import StrategyParams
 from tetrio.core.protect import protection
+from tetrio.core.purse import Flow, OwnTrade
+from tetrio.core.refold import Refold, Told, TooLate, observed
 from tetrio.core.why import sentence
+from tetrio.errors import LinkStale
 from tetrio.journal import Journal
 from tetrio.live.feed import Gone, History, Item, Seen
 from tetrio.live.mailbox import Mailbox
+from tetrio.live.reckoning import Known
 from tetrio.status import Status
 from tetrio.wire.stream import Insane, KlineUpdate
 
@@ -48,9 +52,27 @@ class Memory:
     """What outlives an epoch within the process."""
 
     state: State | None = None
+    """By best prices: what the kernel remembers."""
+    fold: Refold | None = None
+    """By trades: the same, and the way there."""
+    known: Known = attrs.Factory(Known)
+    """The own trades that are in the fold."""
+
+    def fits(self, rules: SymbolRules) -> bool:
+        """Whether there is a fold, and it reckons in the ticks and lots of these rules."""
+        if self.fold is None:
+            return False
+        before = self.fold.purse.rules
+        same = (before.tick_size, before.step_size) == (rules.tick_size, rules.step_size)
+        return same and KernelRules.of(before) == KernelRules.of(rules)
+
+    def forget(self) -> None:
+        """The fold is not to be gone on with."""
+        self.fold = None
+        self.known.forget()
 
 
-Inbound = Item | Holdings | Command
+Inbound = Item | Holdings | Command | OwnTrade | Flow
 
 
 class Strategy:
@@ -67,15 +89,21 @@ class Strategy:
         status: Status,
         on_first: Callable[[], None],
         decided: Callable[[Decision], None],
+        obeyed: Callable[[Command, int, int], None] = lambda command, trade_id, at_ms: None,
         show_every_s: float = SHOWN_EVERY_S,
         protects: bool = False,
         watch: Callable[[Quote], None] = lambda _: None,
     ) -> None:
-        """`protects`: a stop is to rest while the base is held; `watch` sees the newest book of each batch."""
+        """What it is told by.
+
+        obeyed     (word, id and time in ms of the last trade folded): one that has changed something by trades
+        protects   a stop is to rest while the base is held
+        watch      sees the newest book of each batch
+        """
         self._protects, self._watch = protects, watch
         self._rules, self._params, self._memory, self._intents = rules, params, memory, intents
         self._journal, self._status, self._on_first = journal, status, on_first
-        self._decided = decided
+        self._decided, self._obeyed = decided, obeyed
         self._quote: Quote | None = None
         self._observed = False
         self._show_every_s = show_every_s
@@ -83,33 +111,63 @@ class Strategy:
         self._regime_changed = False
         self._finish: Want | None = None
         self._shown_at = -1.0
+        self._refold = memory.fold
         kept = memory.state
-        self._fresh = kept is None or kept.rules != KernelRules.of(rules)
-        if kept is None or self._fresh:
+        if kept is None or kept.rules != KernelRules.of(rules):
             kept = kernel.start(params, KernelRules.of(rules))
-        self._state = kernel.with_params(kept, params)  # the fee may be another one
+        self._by_book = kernel.with_params(kept, params)  # the fee may be another one
+        if self._refold is not None:
+            self._refold.under(params)
+
+    @property
+    def _state(self) -> State:
+        return self._by_book if self._refold is None else self._refold.state
 
     def hold(self, holdings: Holdings) -> None:
-        """What the sleeve holds, before the first observation."""
-        self._state = kernel.on_holdings(self._state, holdings)
+        """What the sleeve holds, before the first observation; by trades it follows from them."""
+        self._by_book = kernel.on_holdings(self._by_book, holdings)
 
     def obey(self, command: Command) -> None:
-        """A word of the operator's that holds from the first observation on."""
-        self._state, decisions = kernel.on_command(self._state, command)
+        """A word of the operator's: at once."""
+        before = _told_by_words(self._state)
+        if self._refold is not None:
+            self._hear(self._refold.say(command))
+            if _told_by_words(self._state) != before:
+                self._obeyed(command, self._refold.last_id, self._refold.last_ms)
+        else:
+            self._by_book, decisions = kernel.on_command(self._by_book, command)
+            self._tell(decisions)
         if command.word is Word.DISARM:
             self._finish = None
-        self._tell(decisions)
 
     def adopt(self, orders: list[OwnOrder]) -> None:
-        """Take over exits that were found resting at the first sync: what is armed is told by their ids.
+        """Take over exits that were found resting and that nothing else tells of: what is armed is in their ids.
 
-        A kernel that remembers an earlier epoch knows what is armed: an exit that it disarmed, and whose cancel the
-        link took with it when it died, must not arm again for resting still.
+        A kernel that remembers knows what is armed: an exit that it disarmed, and whose cancel the link took with it
+        when it died, must not arm again for resting still.
         """
-        for order in orders if self._fresh else ():
+        if self._state.regime is None:
+            self._adopt(orders)
+
+    def adopt_manual(self, orders: list[OwnOrder]) -> None:
+        """Take over those of the operator's, which no past tells where his words are lost."""
+        self._adopt([order for order in orders if order.reason == Reason.MANUAL.value])
+
+    def _adopt(self, orders: list[OwnOrder]) -> None:
+        for order in orders:
             reason = reason_of(order.reason)
-            if reason is not None and not order.state.final and not order.waits:
-                self._state = kernel.adopt(self._state, reason, order.side)
+            if reason is None or order.state.final or order.waits:
+                continue
+            state = kernel.adopt(self._state, reason, order.side)
+            if self._refold is not None:
+                self._refold.set(state)
+            else:
+                self._by_book = state
+
+    def catch_up(self, told: Iterable[Told]) -> None:
+        """What was decided of what this process was told too late to see."""
+        for each in told:
+            self._hear(each)
 
     async def run(self, inbox: trio.MemoryReceiveChannel[Inbound]) -> None:
         """Until every sender has closed, or cancelled."""
@@ -130,18 +188,30 @@ class Strategy:
             case list():
                 self._take_batch(item)
             case Holdings():
-                self._state = kernel.on_holdings(self._state, item)
+                self.hold(item)
+            case OwnTrade() | Flow():
+                self._take_own(item)
             case Command():
                 self.obey(item)
             case History():
                 for kline in item.klines:
-                    self._state = kernel.on_kline(self._state, kline)
+                    self._by_book = kernel.on_kline(self._by_book, kline)
             case Gone():
                 self._quote = None
 
+    def _take_own(self, item: OwnTrade | Flow) -> None:
+        """LinkStale when it lies before all that can be folded again: the next epoch rebuilds everything."""
+        if self._refold is None:
+            return
+        try:
+            self._hear(self._refold.flow(item) if isinstance(item, Flow) else self._refold.own(item))
+        except TooLate as error:
+            self._memory.forget()
+            raise LinkStale(f"account: {error}") from error
+
     def _take_batch(self, batch: list[Seen]) -> None:
-        """Fold runs of observations whole; a kline between two of them is taken where it stands."""
-        by_trade = self._params.reference == "trade"
+        """Fold runs of observations whole; by best prices a kline between two of them is taken where it stands."""
+        by_trade = self._refold is not None
         run: list[Quote] = []
         for record in batch:
             if isinstance(record, Quote):
@@ -150,11 +220,12 @@ class Strategy:
                     run.append(record)
             elif isinstance(record, Trade):
                 if by_trade:
-                    run.append(Quote(record.price, record.price, record.trade_id, record.at_ms * 1_000_000))
+                    run.append(observed(record))
             elif isinstance(record, KlineUpdate):
-                self._fold(run)
-                run = []
-                self._state = kernel.on_kline(self._state, record.kline)
+                if not by_trade:
+                    self._fold(run)
+                    run = []
+                    self._by_book = kernel.on_kline(self._by_book, record.kline)
             elif isinstance(record, Insane):
                 self._insane += 1
                 self._quote = None  # nobody prices an order from a crossed or one-sided book
@@ -163,18 +234,20 @@ class Strategy:
             self._watch(self._quote)
 
     def _fold(self, run: list[Quote]) -> None:
-        if not run:
-            return
-        self._state, decisions = kernel.fold(self._state, run)
+        if run and self._refold is not None:
+            self._hear(self._refold.trades(run))
+        elif run:
+            self._by_book, decisions = kernel.fold(self._by_book, run)
+            self._tell(decisions)
         self._status.quotes_folded += len(run)
-        self._tell(decisions)
-        if not self._observed:
+        if not self._observed and (run or self._refold is not None) and self._state.regime is not None:
             self._observed = True
+            self._show()
             self._on_first()
 
     # -- telling --------------------------------------------------------------------------------------------------
     def _publish(self) -> None:
-        self._memory.state = self._state
+        self._memory.state = None if self._refold is not None else self._by_book
         before, want = self._intents.value, kernel.want(self._state)
         if want is not None:
             self._finish = None
@@ -202,6 +275,15 @@ class Strategy:
             self._status.want = f"{want.side.value.lower()} {asset}, {REASONS[want.reason]}"
             take = True if want.take else None
             self._journal.write("want", side=want.side, reason=want.reason, episode=want.episode, take=take)
+
+    def _hear(self, told: Told) -> None:
+        """What the fold decided; what it took back was told before, and is taken back in words too."""
+        for decision in told.retracted:
+            facts = {name: self._text(name, fact) for name, fact in decision.facts.items()}
+            self._journal.write(
+                "rebuilt", what="decisions", why="an own trade was told late", taken_back=decision.kind, **facts
+            )
+        self._tell(told.decisions)
 
     def _tell(self, decisions: list[Decision]) -> None:
         for decision in decisions:
@@ -256,6 +338,11 @@ class Strategy:
         status.flattening = view.taking
         if self._observed:
             status.why = sentence(view, self._params, self._state.last, self._price)
+
+
+def _told_by_words(state: State) -> tuple[object, ...]:
+    """What words change."""
+    return state.paused, state.maker, state.hard_stop, state.taking
 
 
 def _moved(now: Quote | None, before: Quote | None) -> bool:

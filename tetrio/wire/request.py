@@ -18,15 +18,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
+import attrs
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from tetrio.core.market import Fill, Kline, Side
+from tetrio.core.market import Fill, Kline, Quote, Side
 from tetrio.core.money import SymbolRules
 from tetrio.errors import OrderRejected, OrderUnknown, UnsafeError, WireError
 from tetrio.wire import sign
 from tetrio.wire.results import (
     AccountStatus,
+    AggregateTrade,
     Balance,
     BookTop,
     CanceledOrder,
@@ -100,6 +102,7 @@ DUPLICATE_ORDER: Final = (NEW_ORDER_REJECTED, "Duplicate order sent.")
 UNKNOWN_ORDER: Final = (CANCEL_REJECTED, "Unknown order sent.")
 MARKET_CLOSED: Final = (FILTER_FAILURE, "Market is closed.")
 
+MOST_IN_ONE = 1_000_000  # trades in one aggregate that anybody will believe
 _OUTCOME_UNKNOWN = frozenset({UNKNOWN_ERROR, DISCONNECTED, UNEXPECTED_RESPONSE, TIMEOUT, SERVER_BUSY})
 _KEY_REFUSED = frozenset({UNAUTHORIZED, BAD_SIGNATURE, INVALID_KEY_ID, BAD_KEY_FORMAT, REJECTED_KEY})
 _VERSION = re.compile(r"v\d+/")
@@ -353,6 +356,66 @@ def klines_of(reply: Reply, rules: SymbolRules, now_ms: int) -> list[Kline]:
         ]
     except ValueError as error:
         raise WireError(f"a candle of {rules.name} that cannot be read: {error}") from None
+
+
+@attrs.frozen
+class Candle:
+    """A closed or forming kline of the past, with what its form in the core leaves out."""
+
+    kline: Kline
+    trades: int
+    """How many it holds; 0: its prices are the last close before it."""
+
+
+def candles_of(reply: Reply, rules: SymbolRules) -> list[Candle]:
+    """Result of klines, oldest first, prices in whole ticks."""
+    grid = Grid(rules.tick_size)
+    try:
+        return [
+            Candle(
+                Kline(
+                    row.open_ms,
+                    float(grid[row.open]),
+                    float(grid[row.high]),
+                    float(grid[row.low]),
+                    float(grid[row.close]),
+                ),
+                row.trades,
+            )
+            for row in result_of(reply, list[KlineRow])
+        ]
+    except ValueError as error:
+        raise WireError(f"a candle of {rules.name} that cannot be read: {error}") from None
+
+
+@attrs.frozen
+class Aggregate:
+    """The trades `first_id` to `last_id`, all at one price and time."""
+
+    agg_id: int
+    price: int
+    """Ticks."""
+    first_id: int
+    last_id: int
+    at_ms: int
+
+    def trades(self, after_id: int = -1, until_id: int | None = None) -> list[Quote]:
+        """Each of its trades after one id and before another, as the kernel folds it."""
+        first = max(self.first_id, after_id + 1)
+        end = self.last_id + 1 if until_id is None else min(self.last_id + 1, until_id)
+        return [Quote(self.price, self.price, number, self.at_ms * 1_000_000) for number in range(first, end)]
+
+
+def aggregates_of(reply: Reply, rules: SymbolRules) -> list[Aggregate]:
+    """Result of aggTrades, oldest first; WireError where one cannot be read."""
+    grid = Grid(rules.tick_size)
+    try:
+        found = [Aggregate(row.a, grid[row.p], row.f, row.l, row.T) for row in result_of(reply, list[AggregateTrade])]
+    except ValueError as error:
+        raise WireError(f"an aggregate trade of {rules.name} that cannot be read: {error}") from None
+    if any(each.price <= 0 or not 0 <= each.first_id <= each.last_id < each.first_id + MOST_IN_ONE for each in found):
+        raise WireError(f"an aggregate trade of {rules.name} of no trades")
+    return found
 
 
 def fill_of_trade(trade: MyTrade, client_order_id: str, rules: SymbolRules) -> Fill:

@@ -309,6 +309,16 @@ class MyTrade(Result, frozen=True, kw_only=True):
     is_best_match: bool = True
 
 
+class AggregateTrade(msgspec.Struct, frozen=True):
+    """Element of `aggTrades`: the trades `f` to `l` of one taker order at one price."""
+
+    a: int
+    p: str
+    f: int
+    l: int  # noqa: E741
+    T: int
+
+
 class CancelReplaceResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of both halves of a cancel-replace, however the exchange told it.
 

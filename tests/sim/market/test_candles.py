@@ -126,8 +126,9 @@ def test_generated_history_comes_before_the_trades() -> None:
 def test_memory_is_bounded() -> None:
     candles = Candles(keep=50)
     for at in range(500):
-        candles.on_trade(100, 1, at, at * 1000, buyer_is_maker=True)
-    assert len(candles.history("1s", 10_000, 500_000)) == 53, "50, two at hand and the forming one"
+        candles.on_trade(100, 1, at, at * 180_000, buyer_is_maker=True)
+    assert len(candles.history("3m", 10_000, 500 * 180_000)) == 53, "50, two at hand and the forming one"
+    assert len(candles.history("1s", 10**6, 500 * 180_000)) > 86_400, "a day of seconds is kept"
 
 
 trades = st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 200), st.integers(1, 9), st.booleans()), max_size=60)

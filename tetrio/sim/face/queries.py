@@ -7,7 +7,7 @@ are told beside them. Nothing here changes anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from decimal import ROUND_DOWN, Decimal
 from itertools import islice
 from typing import TypeVar
@@ -339,14 +339,12 @@ def aggregate_trades(venue: Venue, params: Params) -> object:
     params.done()
     if from_id is not None and (start_ms is not None or end_ms is not None):
         raise Refused(-1128, "Combination of optional parameters invalid.")
-    kept: Iterable[AggTrade] = venue.aggregates
     if from_id is not None:
-        found = list(islice((each for each in kept if each.agg_id >= from_id), limit))
+        found = venue.aggregates.from_id(from_id, limit)
     elif start_ms is None and end_ms is None:
-        found = _last(venue.aggregates, limit)
+        found = venue.aggregates.newest(limit)
     else:
-        within = (each for each in kept if (start_ms or 0) <= each.at_ms <= (end_ms or each.at_ms))
-        found = list(islice(within, limit)) if start_ms is not None else list(within)[-limit:]
+        found = venue.aggregates.within(start_ms, end_ms, limit)
     return [_aggregate(venue, each) for each in found]
 
 

@@ -26,9 +26,9 @@ from tetrio.sim.face.limits import PRODUCTION, Addresses, BanRules, OrderCounter
 from tetrio.sim.face.reports import Reports, Told
 from tetrio.sim.face.shapes import Shapes
 from tetrio.sim.fault.replica import QUERIES, Replica
+from tetrio.sim.market.aggregates import Aggregates
 from tetrio.sim.market.candles import Candles
 from tetrio.sim.market.depth import MadeBook, PublicBook, Quote
-from tetrio.sim.market.events import AggTrade
 from tetrio.sim.market.reference import ReferencePrice
 from tetrio.sim.market.tape import Market
 from tetrio.sim.market.tickers import Day, last_day
@@ -39,7 +39,7 @@ ACCOUNT = "main"
 UID = 100000001
 HISTORY = 1500  # 1m candles from before the market that klines can tell
 TRADES_KEPT = 10_000
-"""Public trades, aggregates and block trades that can be asked for, of each the newest."""
+"""Public trades and block trades that can be asked for, of each the newest."""
 GENERATED = ("synthetic", "klines")
 """Kinds of markets whose book is made here, with clients' orders in it."""
 
@@ -166,7 +166,7 @@ class Venue:
         self.addresses = Addresses(limits, bans)
         self.orders = OrderCounter(self.limits)
         self.recent: collections.deque[RecentTrade] = collections.deque(maxlen=TRADES_KEPT)
-        self.aggregates: collections.deque[AggTrade] = collections.deque(maxlen=TRADES_KEPT)
+        self.aggregates = Aggregates()
         self.blocks: collections.deque[RecentTrade] = collections.deque(maxlen=TRADES_KEPT)
         self.book = MadeBook() if market.kind in GENERATED else PublicBook(differences=_records_depth(market))
         self.reference: ReferencePrice | None = None

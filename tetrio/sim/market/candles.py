@@ -45,6 +45,7 @@ _OFFSET_MS = {"1w": 4 * _DAY}
 
 INTERVALS = (*_LENGTH_MS, "1M")
 WEEK_MINUTES = 7 * 1440
+DAY_SECONDS = 86_400
 _PARTS = ("1h", "30m", "15m", "5m", "1m")
 """What candles of another zone are made of: the first that fits."""
 _WINDOWS_KEPT = 32
@@ -158,7 +159,8 @@ class Candles:
         """No trades yet.
 
         history   closed 1m candles from before the first trade, oldest first; they enter 1m and longer intervals
-        keep      candles with trades that are stored per interval; of 1m a week at least, for rolling windows
+        keep      candles with trades that are stored per interval; of 1m a week at least, for rolling windows, and of
+                  1s a day
         """
         self._second: Candle | None = None
         self._series = {interval: _Series(interval, _kept(interval, keep)) for interval in INTERVALS}
@@ -281,8 +283,10 @@ class Candles:
         opened = series.open_of(start_ms)
         if opened < start_ms:
             opened = next_open(interval, opened, zone_ms)
-        found = self._until(series, until, max(self._keep, limit), lambda candle: candle.open_ms >= opened)
-        return found[:limit]
+        if interval in _LENGTH_MS:
+            until = min(until, opened + limit * _LENGTH_MS[interval] - 1)
+        most = max(series.closed.maxlen or 0, self._keep, limit)
+        return self._until(series, until, most, lambda candle: candle.open_ms >= opened)[:limit]
 
     def window(self, start_ms: int) -> tuple[Candle | None, int]:
         """(one candle of all trades since the minute that holds `start_ms`, close of the last trade before it).
@@ -384,7 +388,7 @@ class Candles:
 
 
 def _kept(interval: str, keep: int) -> int:
-    return max(keep, WEEK_MINUTES + 1) if interval == "1m" else keep
+    return max(keep, {"1m": WEEK_MINUTES + 1, "1s": DAY_SECONDS + 1}.get(interval, 0))
 
 
 def _gathered(candles: Sequence[Candle], opened: int) -> tuple[Candle | None, int]:
