@@ -63,7 +63,10 @@ class Account:
         journal: Journal,
         status: Status,
         now_ms: Callable[[], int],
+        leaving: Callable[[], None] = lambda: None,
     ) -> None:
+        """`leaving` is called when the exchange says that it is about to cut the link."""
+        self._leaving = leaving
         self._link, self._sleeve, self._names = link, sleeve, names
         self._journal, self._status, self._now_ms = journal, status, now_ms
         self._held: Holdings | None = None
@@ -264,7 +267,7 @@ class Account:
 
     # -- following ------------------------------------------------------------------------------------------------
     async def run(self, out: trio.MemorySendChannel[Inbound], wake: Callable[[], None]) -> None:
-        """Follow the user stream until cancelled; LinkLost when it ends."""
+        """Follow the user stream until the link is let go, or cancelled; LinkLost when the stream ends."""
         async with out:
             async for event in self._link.events:
                 self._apply(event.raw)
@@ -284,7 +287,7 @@ class Account:
             case EventStreamTerminated():
                 raise LinkLost("account: the exchange ended the user stream")
             case ServerShutdown():
-                raise LinkLost("account: the exchange is about to restart")
+                self._leaving()
             case _:
                 self._journal.write("balance", event=type(event).__name__, text=str(event))
 

@@ -21,8 +21,9 @@ from tetrio.core.params import StrategyParams
 from tetrio.core.protect import protection
 from tetrio.core.why import sentence
 from tetrio.journal import Journal
-from tetrio.live.feed import Gone, History, Item, Seen
+from tetrio.live.feed import Gone, History, Item
 from tetrio.live.mailbox import Mailbox
+from tetrio.live.sieve import Seen
 from tetrio.status import Status
 from tetrio.wire.stream import Insane, KlineUpdate
 
