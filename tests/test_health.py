@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from tests.scenarios.sandbox import Fault, cut_market, played
-from tetrio.health import Bounds, judge
+from tetrio.health import Bounds, Wedge, judge, wedges
 from tetrio.live.bot import Bot
 from tetrio.live.strategy import Inbound, Strategy
 from tetrio.status import Status, Vitals
@@ -111,3 +111,35 @@ def test_a_strategy_that_takes_nothing_any_more_is_seen_and_the_epoch_is_repeate
     assert ["has not taken a batch" in why for why in run.epochs_ended()] == [True]
     assert looks.seen[-1][1] == (), "the next epoch is alive"
     assert (run.clean, run.verdict.left_open) == (True, [])
+
+
+# -- what a new epoch may mend -----------------------------------------------------------------------------------------
+
+
+def wedged(phase: str = "ready", market: str = "up", **vitals: Any) -> tuple[Wedge, ...]:
+    record = attrs.evolve(WELL, **{"began_at": NOW - 100, "synced": True, **vitals})
+    return wedges(Status(phase=phase, vitals=record, links={"market": market}), NOW, Bounds())
+
+
+def test_what_works_is_not_wedged() -> None:
+    assert wedged() == ()
+    assert wedged("syncing") == (), "a first observation may take its time"
+    assert wedged(lag_s=100.0) == (), "no new epoch makes a machine faster"
+    assert wedged("stopping", beat_at=None, waiting_since=0.0) == ()
+    assert wedged(began_at=None, synced=False) == (), "between two epochs"
+
+
+@pytest.mark.parametrize(
+    "vitals",
+    [{"beat_at": NOW - 11}, {"session_at": NOW - 31}, {"unproven_since": NOW - 16}, {"waiting_since": NOW - 11}],
+)
+def test_what_does_not_move_although_the_links_are_up_is_ours(vitals: dict[str, Any]) -> None:
+    (wedge,) = wedged(**vitals)
+    assert wedge.ours
+
+
+def test_what_waits_for_the_exchange_is_not() -> None:
+    assert wedged(market="lost", beat_at=NOW - 1000) == (), "the feed minds its own time"
+    (wedge,) = wedged("syncing", synced=False)
+    assert (wedge.phrase, wedge.ours) == ("not synchronised for 100 s", False)
+    assert wedged("syncing", synced=False, began_at=NOW - 44) == ()

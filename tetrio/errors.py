@@ -4,10 +4,12 @@ TetrioError
 ├── ConfigError        the operator: fix the configuration or the command line, start again      exit 4
 ├── MarketError        the operator: a recorded market that cannot be read                       exit 4
 ├── UnsafeError        the operator: key, permission, second instance; never retried             exit 6
+│   └── KeyRefused       at a start never retried; once it has traded, tried again every 5 min   exit 6
 ├── Timeout            nobody: a deadline that the operator gave has passed                      exit 5
 ├── GaveUp             nobody: the watchdog restarted until it made no sense                     exit 7
 ├── LinkError          the watchdog: a new epoch
 │   ├── LinkLost         the connection closed, or could not be made
+│   │   └── LinkBarred     the operator too: the exchange will not have this address (403, 451)
 │   ├── LinkStale        it is open and says nothing, or the same again and again
 │   └── LinkSlow         a reader of ours fell behind: state would be wrong
 ├── WireError          us or Binance: bytes that cannot be read; keeps the text
@@ -53,6 +55,14 @@ class UnsafeError(TetrioError):
     exit_code = 6
 
 
+class KeyRefused(UnsafeError):
+    """The exchange refuses the key, its signature or what it may do. `retry_after_s`: a logon was refused by it."""
+
+    def __init__(self, text: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+
+
 class Timeout(TetrioError):
     """A deadline that the operator gave has passed."""
 
@@ -70,11 +80,20 @@ class LinkError(TetrioError):
 
 
 class LinkLost(LinkError):
-    """The connection closed, or could not be made. `retry_after_s` is set where the peer named a time."""
+    """The connection closed, or could not be made.
 
-    def __init__(self, text: str, *, retry_after_s: float | None = None) -> None:
+    kind            what failed: dns, tcp, tls, upgrade, unseen (an upgrade that was not answered in HTTP), ban, closed,
+                    misbehaved (closed with 1008), budget, or lost for the rest
+    retry_after_s   where the peer named a time, or where the failure is one that must not be repeated at once
+    """
+
+    def __init__(self, text: str, *, kind: str = "lost", retry_after_s: float | None = None) -> None:
         super().__init__(text)
-        self.retry_after_s = retry_after_s
+        self.kind, self.retry_after_s = kind, retry_after_s
+
+
+class LinkBarred(LinkLost):
+    """HTTP 403 or 451: a firewall or the law keeps this address out, and asking again at once makes it worse."""
 
 
 class LinkStale(LinkError):

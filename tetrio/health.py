@@ -25,6 +25,8 @@ class Bounds:
     """From a change of an own order to the balances that tell of it."""
     strategy_s: float = 10.0
     """From handing something to the strategy to its taking it."""
+    sync_s: float = 45.0
+    """From the beginning of an epoch to its having learned the account."""
     lag_s: float = 5.0
     """Lateness of the loop's canary: above the longest pause of a small machine's disk or memory."""
 
@@ -52,6 +54,37 @@ def judge(status: Status, now: float, bounds: Bounds) -> tuple[str, ...]:
         )
         if phrase
     )
+
+
+@attrs.frozen
+class Wedge:
+    """Something that a new epoch may mend."""
+
+    phrase: str
+    ours: bool
+    """The links are up, and something of ours does not move; False: it waits for the exchange."""
+
+
+def wedges(status: Status, now: float, bounds: Bounds) -> tuple[Wedge, ...]:
+    """What `judge` finds and a new epoch may mend, in an epoch that has had time to come up.
+
+    Not a loop that was held up, nor a first observation that does not come. While the market line is being made, the
+    feed minds its own time.
+    """
+    vitals = status.vitals
+    if vitals.began_at is None or status.phase == "stopping":
+        return ()
+    if not vitals.synced:
+        age = now - vitals.began_at
+        return (Wedge(f"not synchronised for {age:.0f} s", ours=False),) if age > bounds.sync_s else ()
+    up = status.links.get("market") == "up"
+    found = (
+        _age("the market's beat", vitals.beat_at, now, bounds.beat_s) if up else None,
+        _age("the session", vitals.session_at, now, bounds.session_s),
+        _since("the user stream owes an order's balances", vitals.unproven_since, now, bounds.proof_s),
+        _since("the strategy has taken nothing", vitals.waiting_since, now, bounds.strategy_s),
+    )
+    return tuple(Wedge(phrase, ours=True) for phrase in found if phrase)
 
 
 def _age(what: str, at: float | None, now: float, most: float) -> str | None:

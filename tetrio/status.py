@@ -46,6 +46,10 @@ class Vitals:
     """Since when a change of an own order has not been told by the user stream; None: nothing is owed."""
     waiting_since: float | None = None
     """Since when something waits for the strategy; None: nothing does."""
+    began_at: float | None = None
+    """When the epoch began."""
+    synced: bool = False
+    """Whether the epoch has learned the account."""
     lag_s: float = 0.0
     """Lateness of the loop's canary: the worst of the last ten seconds."""
 

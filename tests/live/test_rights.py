@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tetrio.errors import LinkLost, TetrioError, UnsafeError
+from tetrio.errors import LinkBarred, LinkLost, TetrioError, UnsafeError
 from tetrio.live.rest import open_rest
 from tetrio.live.rights import Rights
 from tetrio.net.simnet import with_simnet
@@ -77,8 +77,8 @@ async def test_a_venue_without_a_wallet_service_cannot_tell(autojump_clock: Mock
         ),
         ("400 Bad Request", '{"code":-1022,"msg":"Signature for this request is not valid."}', UnsafeError, "-1022"),
         ("403 Forbidden", '{"code":-1002,"msg":"You are not authorized."}', UnsafeError, "-1002"),
-        ("403 Forbidden", "<html>", UnsafeError, "refuses this address"),
-        ("451 Unavailable", "{}", UnsafeError, "refuses this address"),
+        ("403 Forbidden", "<html>", LinkBarred, "refuses this address"),
+        ("451 Unavailable", "{}", LinkBarred, "refuses this address"),
         ("400 Bad Request", '{"code":-1021,"msg":"Timestamp for this request is outside"}', LinkLost, "-1021"),
         ("503 Service Unavailable", '{"code":-1008,"msg":"Server is currently overloaded"}', LinkLost, "-1008"),
         ("502 Bad Gateway", "<html>", LinkLost, "HTTP 502 without an error"),

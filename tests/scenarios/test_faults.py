@@ -24,7 +24,7 @@ class Cuts(Fault):
 
     async def run(self) -> None:
         while True:
-            await trio.sleep(self.rng.expovariate(1 / 4))
+            await trio.sleep(self.rng.expovariate(1 / 5))
             line = self.lines.get(self.rng.choice(["account", "market"]))
             if isinstance(line, Tampered):
                 line.cut()

@@ -12,7 +12,6 @@ import pytest
 import trio
 
 from tests.scenarios.sandbox import Fault, Run, cut_market, played
-from tetrio.health import Bounds
 from tetrio.operator import Answer, Order
 
 EVENTS = ("accept", "fill", "cancel", "expire")
@@ -210,10 +209,12 @@ class Deaf(Heard):
         return [] if "id" not in frame and ready(self.bot.status) else [(0, frame)]
 
 
+@pytest.mark.fault("F3")
 def test_a_user_stream_that_has_gone_silent_is_noticed_although_balances_are_asked_for(market: Path) -> None:
     deaf = Deaf((ready, "exit"))
-    played(deaf, market)
-    assert deaf.owed_s > Bounds().proof_s
+    run = played(deaf, market)
+    assert 4 <= deaf.owed_s <= 7
+    assert "account: the user stream has not told of an own order's change for 5 s" in run.epochs_ended()
 
 
 def test_a_user_stream_that_tells_owes_nothing_for_long(market: Path) -> None:

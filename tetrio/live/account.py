@@ -64,7 +64,10 @@ class Account:
         journal: Journal,
         status: Status,
         now_ms: Callable[[], int],
+        leaving: Callable[[], None] = lambda: None,
     ) -> None:
+        """`leaving` is called when the exchange says that it is about to cut the link."""
+        self._leaving = leaving
         self._link, self._sleeve, self._names = link, sleeve, names
         self._journal, self._status, self._now_ms = journal, status, now_ms
         self._held: Holdings | None = None
@@ -75,6 +78,12 @@ class Account:
         """From now on the strategy is told own trades and flows, not what is held."""
         self._reckoning = self._over(known)
         return self._reckoning
+
+    def go_on(self, before: Account) -> None:
+        """Take over what was reckoned over the link before; it is asked over this one from now on."""
+        self._reckoning, self._held = before._reckoning, before._held
+        if self._reckoning is not None:
+            self._reckoning.move(self._link)
 
     def look_back(self) -> Reckoning:
         """The same for asking once."""
@@ -278,16 +287,20 @@ class Account:
 
     # -- following ------------------------------------------------------------------------------------------------
     async def run(self, out: trio.MemorySendChannel[Inbound], wake: Callable[[], None]) -> None:
-        """Follow the user stream until cancelled; LinkLost when it ends."""
-        async with out, trio.open_nursery() as nursery:
-            if self._reckoning is not None:
-                nursery.start_soon(self._reckoning.explain, lambda: self._tell_trades(out))
+        """Follow the user stream until the link is let go, or cancelled; LinkLost when the stream ends."""
+        async with out:
             async for event in self._link.events:
                 self._apply(event.raw)
                 wake()
                 if self._sleeve.take_stopped():  # before what it did to the holdings: the regime must end by it
                     await self._tell(out, Command(Word.STOPPED))
                 await (self.tell_holdings(out) if self._reckoning is None else self._tell_trades(out))
+
+    async def explain(self, out: trio.MemorySendChannel[Inbound]) -> None:
+        """Ask for what balances hold and no own trade explains, until cancelled; over whichever link is the newest."""
+        async with out:
+            if self._reckoning is not None:
+                await self._reckoning.explain(lambda: self._tell_trades(out))
 
     def _apply(self, raw: bytes) -> None:
         event = decode_event(raw)
@@ -300,7 +313,7 @@ class Account:
             case EventStreamTerminated():
                 raise LinkLost("account: the exchange ended the user stream")
             case ServerShutdown():
-                raise LinkLost("account: the exchange is about to restart")
+                self._leaving()
             case _:
                 self._journal.write("balance", event=type(event).__name__, text=str(event))
         if self._reckoning is not None:

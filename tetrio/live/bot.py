@@ -13,7 +13,8 @@ import random
 import attrs
 import trio
 
-from tetrio.errors import LinkLost, OrderRejected, UnsafeError
+from tetrio.errors import KeyRefused, LinkBarred, LinkLost, OrderRejected, UnsafeError
+from tetrio.health import Bounds, Wedge, wedges
 from tetrio.journal import Journal
 from tetrio.live.epoch import Epoch, look_at_rights
 from tetrio.live.goodbye import Goodbye
@@ -22,23 +23,26 @@ from tetrio.live.link import open_link
 from tetrio.live.rest import open_rest
 from tetrio.live.setup import Setup
 from tetrio.live.sleeve import Sleeve
-from tetrio.live.watchdog import watchdog
-from tetrio.net.clock import Clock
+from tetrio.live.watchdog import Watch, watchdog
+from tetrio.net.clock import Clock, machine_s
 from tetrio.status import Status
 from tetrio.wire.request import retry_after_ms
 from tetrio.wire.sign import Signer
 
 __all__ = ["Bot", "Setup"]
 
+LOUD = ("tls", "ban", "barred", "misbehaved")  # failures that a person should look at
+
 
 class Bot:
     """A running bot. `run` returns when `stop` is set and the goodbye has been said."""
 
     def __init__(self, setup: Setup, *, clock: Clock, journal: Journal, status: Status, rng: random.Random) -> None:
-        self.clock, self.journal, self.status = clock, journal, status
+        self.journal, self.status = journal, status
         self.ready = trio.Event()
         self._rng = rng
         self._kept = Kept(setup, clock=clock, journal=journal, status=status)
+        self.clock: Clock = self._kept.clock
         self.stop, self.commander = self._kept.stop, self._kept.commander
         self._goodbye = Goodbye(self._kept)
         self._epoch: Epoch | None = None
@@ -89,18 +93,17 @@ class Bot:
         kept = self._kept
         if kept.sleeve is None:
             raise LinkLost("the exchange has not been reached yet, so nothing can be tried: say it again when it has")
-        async with open_link(self.setup.ws_api, kept.exchange_ms, name="renewal") as link:
+        async with open_link(self.setup.ws_api, kept.exchange_ms, name="renewal", access=kept.access) as link:
             account = kept.account_over(link)
             await account.log_on(signer, api_key)
             number = await account.number()
         if kept.account_number and number != kept.account_number:
             raise UnsafeError("the new key is another account's: start tetrio anew to change the account")
-        async with open_rest(self.setup.rest, self.clock.now_ns) as rest:
+        async with open_rest(self.setup.rest, self.clock.now_ns, kept.access) as rest:
             await rest.clock_offset_ms(1)
             await look_at_rights(kept, rest, api_key, signer)
         kept.setup = attrs.evolve(self.setup, api_key=api_key, signer=signer)
-        if self._epoch is not None:
-            self._epoch.renewed.set()
+        kept.renewed.set()
 
     def check_vitals(self) -> None:
         """Note since when the user stream owes us what an own order did to the balances; asked once a second.
@@ -116,14 +119,16 @@ class Bot:
 
     # -- epochs ---------------------------------------------------------------------------------------------------
     async def _watch_over_epochs(self) -> None:
+        watch = Watch(self._wedges, self.setup.abandon)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._stop_waiting_for_the_exchange, nursery.cancel_scope)
             await watchdog(
-                self._next_epoch,
+                lambda: watch.over(self._next_epoch),
                 ever_ready=self.ready.is_set,
                 stopping=self.stop.is_set,
                 tell=self._tell_epoch,
                 asked_s=self._asked_s,
+                pause=self._pause,
                 patience=self.setup.patience,
                 rng=self._rng,
             )
@@ -144,9 +149,23 @@ class Bot:
         """For how long the exchange wants to be left alone, where it has said so."""
         if isinstance(error, OrderRejected) and (until_ms := retry_after_ms(error)) is not None:
             return max(0.0, (until_ms - self.exchange_ms()) / 1000)
-        return error.retry_after_s if isinstance(error, LinkLost) else None
+        if isinstance(error, LinkLost | KeyRefused) and error.retry_after_s is not None:
+            return max(error.retry_after_s, self._kept.access.left_s())
+        return self._kept.access.left_s()
 
-    def _tell_epoch(self, why: str, delay_s: float) -> None:
+    async def _pause(self, delay_s: float) -> None:
+        """A key that was renewed is tried at once."""
+        with trio.move_on_after(delay_s):
+            await self._kept.renewed.wait()
+
+    def _wedges(self) -> tuple[Wedge, ...]:
+        self.check_vitals()
+        return wedges(self.status, trio.current_time(), Bounds().times(machine_s(1)))
+
+    def _tell_epoch(self, error: BaseException, delay_s: float) -> None:
+        why = str(error)
+        if isinstance(error, KeyRefused | LinkBarred) or getattr(error, "kind", "") in LOUD:
+            self.journal.write("warning", what="exchange", why=f"{why}; next try in {delay_s:.0f} s")
         self.status.phase, self.status.detail = "connecting", f"{why}; next try in {delay_s:.1f} s"
         self.status.links["account"] = "lost"
         self.journal.write("epoch", number=self.status.epoch, state="ended", why=why, next_s=round(delay_s, 3))

@@ -1,7 +1,7 @@
 """One epoch: its links, and the tasks that work over them.
 
-    epoch      REST client, order/account link (outer: they outlive the workers)
-    └ workers  account, strategy, feed, executor, clock (inner: cancelled first)
+    epoch      REST client, order/account links (outer: they outlive the workers)
+    └ workers  account, strategy, feed, executor, clock, rotation (inner: cancelled first)
 
 The nesting is the stop: the workers are cancelled, the goodbye is said over the living link, then the link is closed.
 Start-up and recovery are one path: each epoch synchronises anew, and nothing is sent before it has.
@@ -9,8 +9,8 @@ Start-up and recovery are one path: each epoch synchronises anew, and nothing is
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 import trio
@@ -19,25 +19,33 @@ from tetrio.core.kernel import Command, Word
 from tetrio.core.limits import DAY
 from tetrio.core.orders import account_tag
 from tetrio.core.params import StrategyParams
-from tetrio.errors import LinkError, LinkLost, UnsafeError
+from tetrio.errors import LinkError, LinkLost, LinkStale, UnsafeError, WireError
 from tetrio.live.account import Account
 from tetrio.live.executor import Executor
 from tetrio.live.feed import BATCHES, Feed, Item
 from tetrio.live.goodbye import Goodbye
-from tetrio.live.kept import Kept
+from tetrio.live.kept import UNSURE_MS, Kept
 from tetrio.live.latch import Place
-from tetrio.live.link import Link, open_link
+from tetrio.live.link import REPLY_S, Link, open_link
 from tetrio.live.past import Past
 from tetrio.live.rest import Rest, open_rest
 from tetrio.live.rights import Objections, objections
 from tetrio.live.rulebook import Rulebook
+from tetrio.live.session import Session
 from tetrio.live.sleeve import Sleeve
 from tetrio.live.strategy import Inbound, Intent, Strategy
 from tetrio.live.tape import Continuity
+from tetrio.live.watchdog import first_of
+from tetrio.net.clock import machine_s
 from tetrio.status import Vitals
 from tetrio.wire.sign import Signer
 
 CLOCK_EVERY_S = 600.0
+LEAP_S = 2.0  # of the date against the clock that only goes on
+ECHO_S = 5.0  # from the acceptance of an order to what the user stream says of it
+MOVE_S = 5.0  # for a new link to learn the account, while no order can be sent
+LATE_S = 1.0  # for events that are still on their way on the old one
+SYNC_S = 20.0  # to log on and learn the account
 CLOCK_AGAIN_S = 60.0  # after a look at it that failed
 
 
@@ -48,8 +56,6 @@ class Epoch:
         self._kept, self._goodbye, self._on_ready = kept, goodbye, on_ready
         self.setup, self.status, self.journal, self.commander = kept.setup, kept.status, kept.journal, kept.commander
         self.linked = False
-        self.renewed = trio.Event()
-        """The key was changed: the next epoch logs on by the new one."""
         self._observed = trio.Event()
         self._logged_on = False
 
@@ -59,75 +65,148 @@ class Epoch:
         self.status.epoch += 1
         self.status.phase, self.status.detail = "connecting", "asking for the clock and the symbol's rules"
         self.journal.write("epoch", number=self.status.epoch, state="begun")
-        kept.intents.value = Intent()
-        self.status.vitals = Vitals(lag_s=self.status.vitals.lag_s)
-        async with open_rest(self.setup.rest, kept.clock.now_ns) as rest:
+        kept.intents.value, kept.renewed = Intent(), trio.Event()
+        self.status.vitals = Vitals(lag_s=self.status.vitals.lag_s, began_at=trio.current_time())
+        async with open_rest(self.setup.rest, kept.clock.now_ns, kept.access) as rest:
             await self._measure_clock(rest)
             rules, limits = await rest.symbol(self.setup.symbol)
-            async with open_link(self.setup.ws_api, kept.exchange_ms, heard=self._heard) as link:
-                self.linked = True
-                self._tell_link("up")
-                sleeve = kept.sleeve_for(rules, limits)
+            async with trio.open_nursery() as links:
+                session = Session(await links.start(self._hold, rest))
+                links.start_soon(self._mind, session)
                 try:
-                    async with trio.open_nursery() as workers:
-                        workers.start_soon(self._work, rest, link, sleeve)
-                        workers.start_soon(self._end_when_renewed)
-                        await kept.stop.wait()
-                        self.status.phase, self.status.detail = "stopping", "saying goodbye"
-                        workers.cancel_scope.cancel()
+                    await self._with(session, rest, kept.sleeve_for(rules, limits), links)
                 finally:
                     if kept.stop.is_set():
-                        await self._goodbye.say(link)
+                        await self._goodbye.say(session)
                     self.linked = self._logged_on = False
                     self.status.vitals.session_at = None
+                links.cancel_scope.cancel()
+
+    async def _with(self, session: Session, rest: Rest, sleeve: Sleeve, links: trio.Nursery) -> None:
+        self.linked = True
+        self._tell_link("up")
+        async with trio.open_nursery() as workers:
+            workers.start_soon(self._work, rest, session, sleeve, links)
+            workers.start_soon(self._end_when_renewed)
+            workers.start_soon(self._mind_time, sleeve)
+            await self._kept.stop.wait()
+            self.status.phase, self.status.detail = "stopping", "saying goodbye"
+            workers.cancel_scope.cancel()
+
+    # -- links ----------------------------------------------------------------------------------------------------
+    async def _hold(self, rest: Rest, *, task_status: trio.TaskStatus[Link]) -> None:
+        """Open a link and keep it until it is retired. Its failure is LinkError before it has started; afterwards it
+        ends the epoch by `_mind`, where it is the one that requests go over, and nothing where it is not.
+        """
+        kept, link = self._kept, None
+        name = f"account#{next(kept.rotation.numbers)}"
+        try:
+            async with open_link(
+                self.setup.ws_api, kept.exchange_ms, name=name, access=kept.access, heard=self._heard
+            ) as link:
+                task_status.started(link)
+                await link.retired.wait()
+        except* (LinkError, WireError) as group:
+            error = first_of(group)
+            if link is None:
+                raise (await rest.classify(error) if isinstance(error, LinkLost) else error) from error
+            link.why = error
+            link.ended.set()
+            self.journal.write("link", name=name, state="lost", why=str(error))
+
+    async def _mind(self, session: Session) -> None:
+        """LinkError when the link that requests go over ends; after a move that is another one."""
+        while True:
+            link = session.link
+            await link.ended.wait()
+            if session.link is link:
+                raise link.why
 
     def _heard(self) -> None:
         if self._logged_on:
             self.status.vitals.session_at = trio.current_time()
 
     async def _end_when_renewed(self) -> None:
-        await self.renewed.wait()
+        await self._kept.renewed.wait()
         raise LinkLost("the key was changed: a new session begins")
 
     def _tell_link(self, state: str) -> None:
         self.status.links["account"] = state
         self.journal.write("link", name="account", state=state)
 
-    async def _work(self, rest: Rest, link: Link, sleeve: Sleeve) -> None:
+    async def _move(self, move: _Move) -> None:
+        """Replace the link under the session: the new one logs on, subscribes and learns the account before requests
+        go over it; meanwhile the events of both are heard, and those that tell the same change nothing twice.
+        """
+        session, kept = move.session, self._kept
+        session.leaving = trio.Event()
+        link = await move.links.start(self._hold, move.rest)
+        try:
+            account = kept.account_over(link, partial(session.leave, link))
+            await account.log_on(self.setup.signer, self.setup.api_key)
+            await account.subscribe()
+            with trio.fail_after(machine_s(MOVE_S)):
+                async with session.turn:
+                    await account.snapshot()
+                    account.go_on(move.account)
+                    old = session.move(link)
+                    move.account = account
+        except trio.TooSlowError:
+            raise LinkStale(f"{link.name}: the account was not learned within {MOVE_S:g} s") from None
+        finally:
+            if session.link is not link:
+                link.retired.set()
+        self.journal.write("link", name=link.name, state="up", why=f"took over before {old.name} was cut")
+        move.workers.start_soon(account.run, move.out.clone(), kept.intents.ring)
+        with trio.move_on_after(machine_s(REPLY_S)):
+            await old.wait_idle()
+        await trio.sleep(machine_s(LATE_S))
+        old.retired.set()
+
+    # -- work -----------------------------------------------------------------------------------------------------
+    async def _work(self, rest: Rest, session: Session, sleeve: Sleeve, links: trio.Nursery) -> None:
         """Synchronise, then run the tasks that trade; until cancelled.
 
         The market line comes up meanwhile: what it brings waits for the past to be folded (`live.tape`).
         """
         setup, rules, kept = self.setup, sleeve.rules, self._kept
-        account = kept.account_over(link)
+        account = kept.account_over(session.link, partial(session.leave, session.link))
         self.status.phase, self.status.detail = "syncing", "logging on, learning balances and orders"
         out, inbound = trio.open_memory_channel[Inbound](BATCHES)
         seen, line = trio.open_memory_channel[Item](BATCHES)
         feed = Feed(
             setup.stream, rest, rules, setup.strategy,
-            out=seen, clock=kept.clock, status=self.status, journal=self.journal,
+            out=seen, clock=kept.clock, status=self.status, journal=self.journal, rotation=kept.rotation,
         )  # fmt: skip
         continuity = Continuity(rest, rules, journal=self.journal, status=self.status)
-        async with trio.open_nursery() as workers:
+        async with out, trio.open_nursery() as workers:
             workers.start_soon(feed.run)
             workers.start_soon(continuity.run, line, out.clone())
             checked = trio.Event()
             workers.start_soon(self._check_rights, rest, checked)
-            params = await self._synchronise(account, sleeve, checked)
-            await kept.guardian.synchronise(sleeve, account, rest, kept.latch.words.rebased_ms)
+            try:
+                with trio.fail_after(machine_s(SYNC_S)):
+                    params = await self._synchronise(account, sleeve, checked)
+                    await kept.guardian.synchronise(sleeve, account, rest, kept.latch.words.rebased_ms)
+            except trio.TooSlowError:
+                raise LinkStale(f"{session.link.name}: the account was not learned within {SYNC_S:g} s") from None
+            self.status.vitals.synced = True
             rulebook = Rulebook(rest, sleeve, journal=self.journal, wake=kept.intents.ring)
             strategy = await self._strategy(rest, account, sleeve, params)
             fold = kept.memory.fold
             continuity.begin(*(() if fold is None else (fold.last_id, fold.last_ms)))
             first = "best bid and ask" if setup.strategy.reference == "book" else "trade"
             self.status.detail = f"waits for the first {first}; none comes until the market moves"
-            workers.start_soon(account.run, out, kept.intents.ring)
+            workers.start_soon(account.run, out.clone(), kept.intents.ring)
+            workers.start_soon(account.explain, out.clone())
             workers.start_soon(strategy.run, inbound)
             workers.start_soon(self._carry_words, out.clone())
             workers.start_soon(rulebook.run)
-            learnt = functools.partial(account.tell_holdings, out.clone())
-            workers.start_soon(self._execute_when_ready, kept.executor_over(link, rulebook, learnt), checked)
+            learnt = partial(account.tell_holdings, out.clone())
+            workers.start_soon(self._execute_when_ready, kept.executor_over(session, rulebook, learnt), checked)
             workers.start_soon(self._mind_clock, rest)
+            move = _Move(session, account, rest, links, workers, out)
+            await kept.rotation.repeat("account", lambda: session.leaving, lambda: self._move(move))
 
     async def _strategy(self, rest: Rest, account: Account, sleeve: Sleeve, params: StrategyParams) -> Strategy:
         """The kernel of this process, with what the exchange has just told, and what it has told of the past."""
@@ -229,24 +308,60 @@ class Epoch:
     # -- the clock ------------------------------------------------------------------------------------------------
     async def _measure_clock(self, rest: Rest) -> None:
         offset, error = await rest.clock_offset_ms()
-        most = self.setup.risk.max_clock_offset_ms
-        if abs(offset) > most + error:
+        kept, most = self._kept, self.setup.risk.max_clock_offset_ms
+        # at a start a wrong clock is refused; later ours only goes on, and whatever the machine's does is measured
+        if kept.offset_ms is None and abs(offset) > most + error:
             raise UnsafeError(
                 f"this machine's clock is {abs(offset) / 1000:.1f} s {'behind' if offset > 0 else 'ahead of'} the "
                 f"exchange's; set it right (timedatectl set-ntp true), or raise [risk] max_clock_offset_ms (now {most})"
             )
-        self._kept.offset_ms, self._kept.clock_at = offset, trio.current_time()
+        if kept.offset_ms is not None and abs(offset - kept.offset_ms) > UNSURE_MS:
+            leap = f"the exchange's clock is {offset - kept.offset_ms:+.0f} ms from where it was"
+            self.journal.write("warning", what="clock", why=leap, offset_ms=round(offset), error_ms=round(error))
+        kept.offset_ms, kept.error_ms, kept.clock_at = offset, error, trio.current_time()
 
     async def _mind_clock(self, rest: Rest) -> None:
         every_s = CLOCK_EVERY_S
         while True:
-            await trio.sleep(every_s)
+            await trio.sleep(machine_s(every_s))
             every_s = CLOCK_AGAIN_S
             try:
                 await self._measure_clock(rest)
                 every_s = CLOCK_EVERY_S
             except LinkLost as error:  # the offset of ten minutes ago is still good; orders do not go this way
                 self.journal.write("link", name="rest", state="lost", why=str(error))
+
+    async def _mind_time(self, sleeve: Sleeve) -> None:
+        """LinkStale when the date and the time that has passed do not fit (a suspend, a pause, a clock that was set),
+        or when the user stream does not tell what became of an own order.
+        """
+        wall, trusted = self._kept.wall, self._kept.clock
+        ahead_ns = wall.now_ns() - trusted.now_ns()
+        owed_since: float | None = None
+        while True:
+            await trio.sleep(machine_s(1))
+            leap_s = (wall.now_ns() - trusted.now_ns() - ahead_ns) / 1e9
+            if abs(leap_s) > machine_s(LEAP_S):
+                raise LinkStale(f"the date has leapt by {leap_s:+.1f} s (a suspend, or the clock was set)")
+            if not sleeve.synced or sleeve.proven:
+                owed_since = None
+                continue
+            owed_since = trio.current_time() if owed_since is None else owed_since
+            if trio.current_time() - owed_since >= machine_s(ECHO_S - 1):
+                raise LinkStale(f"account: the user stream has not told of an own order's change for {ECHO_S:g} s")
+
+
+@attrs.define
+class _Move:
+    """What it takes to move the session to another link."""
+
+    session: Session
+    account: Account
+    """Over the link that is in use."""
+    rest: Rest
+    links: trio.Nursery
+    workers: trio.Nursery
+    out: trio.MemorySendChannel[Inbound]
 
 
 async def look_at_rights(kept: Kept, rest: Rest, api_key: str, signer: Signer) -> None:

@@ -34,10 +34,10 @@ from tetrio.core.params import ExitParams
 from tetrio.core.protect import ORDER_TYPE
 from tetrio.errors import LinkError, LinkStale, OrderRejected, OrderUnknown, WireError
 from tetrio.journal import Journal
-from tetrio.live.link import Link
 from tetrio.live.mailbox import Mailbox
 from tetrio.live.resolving import resolve
 from tetrio.live.rulebook import Rulebook
+from tetrio.live.session import Session
 from tetrio.live.sleeve import Sleeve
 from tetrio.live.strategy import Intent
 from tetrio.net.clock import machine_s
@@ -76,7 +76,7 @@ class Executor:
 
     def __init__(
         self,
-        link: Link,
+        session: Session,
         sleeve: Sleeve,
         names: Names,
         intents: Mailbox[Intent],
@@ -107,7 +107,7 @@ class Executor:
         self._halted, self._learnt = halted, learnt
         self._stopped, self._why_no_clock, self._trail_bps = stopped, why_no_clock, trail_bps
         self._breakers, self._rulebook = breakers, rulebook
-        self._link, self._sleeve, self._names, self._intents = link, sleeve, names, intents
+        self._link, self._sleeve, self._names, self._intents = session, sleeve, names, intents
         self._params, self._budget, self._daily = params, budget, daily
         self._journal, self._status, self._now_ns = journal, status, now_ns
         self._reserved = bool(max_notional or sleeve.reserve_base or sleeve.reserve_quote)
@@ -135,14 +135,14 @@ class Executor:
             await self._settle()
             if self._sleeve.take_stopped() and not self._stopped():
                 self._sleeve.stopped = True  # it cannot hear yet
-            action = self._plan()
-            match action:
-                case Wait():
-                    await self._wait(action)
-                case _:
+            async with self._link.turn:  # the session does not move to another link with a mutation under way
+                action = self._plan()
+                if not isinstance(action, Wait):
                     # a stop waits for the answer of what is under way, which is bounded: no outcome is left unknown
                     with trio.CancelScope(shield=True):
                         await self._do(action)
+            if isinstance(action, Wait):
+                await self._wait(action)
 
     async def _do(self, action: Place | Replace | Cancel) -> None:
         match action:

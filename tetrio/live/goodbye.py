@@ -14,8 +14,9 @@ import trio
 from tetrio.core.orders import OrderState, OwnOrder
 from tetrio.errors import LinkError, OrderRejected, OrderUnknown, UnsafeError, WireError
 from tetrio.live.kept import Kept
-from tetrio.live.link import Link, open_link
+from tetrio.live.link import open_link
 from tetrio.live.resolving import PARTING_S, resolve
+from tetrio.live.session import Session
 from tetrio.live.sleeve import Sleeve
 from tetrio.live.watchdog import first_of
 from tetrio.net.clock import machine_s
@@ -47,14 +48,14 @@ class Goodbye:
             self._was_unknown |= any(o.state in (OrderState.UNKNOWN, OrderState.SENT) for o in unfinished)
         return self._stopped_at + machine_s(UNKNOWN_S if self._was_unknown else GOODBYE_S)
 
-    async def say(self, link: Link) -> None:
-        """Over a link that is logged on; bounded, also against a cancellation. What goes wrong is told."""
+    async def say(self, session: Session) -> None:
+        """Over a session that is logged on; bounded, also against a cancellation. What goes wrong is told."""
         sleeve = self._kept.sleeve
-        if sleeve is None or not link.alive:
+        if sleeve is None or not session.alive:
             return
         with trio.CancelScope(deadline=self.until(), shield=True) as scope:
             try:
-                await self._part(link, sleeve)
+                await self._part(session, sleeve)
             except UNMENDED as error:
                 self._journal.write("stop", state="goodbye failed", why=str(error))
         if scope.cancelled_caught:
@@ -70,11 +71,12 @@ class Goodbye:
             self.said = True  # never traded, or the exchange has told the end of every order
             self._journal.write("stop", state="nothing rests", on_stop=self._kept.setup.exit.on_stop)
             return
+        self._kept.access.hurried = True
         while not self.said and trio.current_time() < self.until():
             with trio.CancelScope(deadline=self.until()):
                 try:
-                    async with self._fresh_link() as link:
-                        await self.say(link)
+                    async with self._fresh_session() as session:
+                        await self.say(session)
                 except* UNMENDED as group:
                     self._journal.write("stop", state="goodbye failed", why=str(first_of(group)))
                 if not self.said:
@@ -84,41 +86,41 @@ class Goodbye:
             self._journal.write("stop", state="not confirmed", left=left)
 
     @asynccontextmanager
-    async def _fresh_link(self) -> AsyncIterator[Link]:
-        setup = self._kept.setup
-        async with open_link(setup.ws_api, self._kept.exchange_ms) as link:
-            await self._kept.account_over(link).log_on(setup.signer, setup.api_key)
-            yield link
+    async def _fresh_session(self) -> AsyncIterator[Session]:
+        setup, kept = self._kept.setup, self._kept
+        async with open_link(setup.ws_api, kept.exchange_ms, name="goodbye", access=kept.access) as link:
+            await kept.account_over(link).log_on(setup.signer, setup.api_key)
+            yield Session(link)
 
-    async def _part(self, link: Link, sleeve: Sleeve) -> None:
+    async def _part(self, session: Session, sleeve: Sleeve) -> None:
         setup = self._kept.setup
         for order in sleeve.unfinished():
             if order.state in (OrderState.UNKNOWN, OrderState.SENT):
                 sleeve.lose(order)
-                await self._resolve(link, sleeve, order)
+                await self._resolve(session, sleeve, order)
         if setup.exit.on_stop == "cancel" or self._kept.commander.halted:  # a halt has promised it
             for order in sleeve.unfinished():
-                await self._take_away(link, sleeve, order)
-        reply = await link.request("openOrders.status", {"symbol": setup.symbol}, within_s=REPLY_S)
+                await self._take_away(session, sleeve, order)
+        reply = await session.request("openOrders.status", {"symbol": setup.symbol}, within_s=REPLY_S)
         resting = result_of(reply, list[OrderStatus])
         left = [own.client_order_id for own in sleeve.take_open_orders(resting) if not own.state.final]
         self.said = not left or setup.exit.on_stop == "leave"
         self._journal.write("stop", state="confirmed", left=left, on_stop=setup.exit.on_stop)
 
-    async def _resolve(self, link: Link, sleeve: Sleeve, order: OwnOrder) -> None:
+    async def _resolve(self, session: Session, sleeve: Sleeve, order: OwnOrder) -> None:
         now_ns = self._kept.clock.now_ns
-        await resolve(link, sleeve, order, now_ns, within_s=REPLY_S, absent_after_s=PARTING_S)
+        await resolve(session, sleeve, order, now_ns, within_s=REPLY_S, absent_after_s=PARTING_S)
 
-    async def _take_away(self, link: Link, sleeve: Sleeve, order: OwnOrder) -> None:
+    async def _take_away(self, session: Session, sleeve: Sleeve, order: OwnOrder) -> None:
         params = {"symbol": self._kept.setup.symbol, "origClientOrderId": order.client_order_id}
         try:
-            reply = await link.request("order.cancel", params, within_s=REPLY_S)
+            reply = await session.request("order.cancel", params, within_s=REPLY_S)
             sleeve.take_cancel(order, result_of(reply, CanceledOrder))
         except OrderRejected as error:
             if not is_unknown_order(error):
                 raise
             sleeve.lose(order)  # filled or gone meanwhile
-            await self._resolve(link, sleeve, order)
+            await self._resolve(session, sleeve, order)
         except (LinkError, OrderUnknown):
             sleeve.lose(order)  # cancelled or not: the next try asks
             raise

@@ -24,24 +24,30 @@ from tetrio.live.guardian import Guardian
 from tetrio.live.latch import Latch
 from tetrio.live.link import Link
 from tetrio.live.mailbox import Mailbox
+from tetrio.live.rotation import Rotation
 from tetrio.live.rulebook import Rulebook
+from tetrio.live.session import Session
 from tetrio.live.setup import Setup
 from tetrio.live.sleeve import Sleeve
 from tetrio.live.strategy import Intent, Memory
 from tetrio.live.telling import Teller
 from tetrio.net import entropy
-from tetrio.net.clock import Clock
+from tetrio.net.access import Access
+from tetrio.net.clock import AnchoredClock, Clock, machine_s
 from tetrio.status import Status
 from tetrio.wire.rules import RateLimit
 
 CLOCK_GOOD_S = 900.0  # an offset older than this is not known any more
+UNSURE_MS = 500.0
 
 
 class Kept:
     """One process's holdings, orders and words, whatever becomes of its links."""
 
     def __init__(self, setup: Setup, *, clock: Clock, journal: Journal, status: Status) -> None:
-        self.setup, self.clock, self.journal, self.status = setup, clock, journal, status
+        self.setup, self.journal, self.status = setup, journal, status
+        self.wall, self.clock = clock, AnchoredClock(clock.now_ns())
+        """The machine's date, and one that began with it and only goes on: what intervals and orders are dated by."""
         self.stop = trio.Event()
         self.memory = Memory()
         self.names = Names(account_tag(setup.api_key, setup.symbol), entropy.token(5))
@@ -61,10 +67,16 @@ class Kept:
         """The account's own number, the same for all its keys; 0 until it is known."""
         self.rights_of = ""
         """The key whose rights have been looked at."""
-        self.offset_ms = 0.0
-        """The exchange's clock less ours."""
+        self.access = Access()
+        self.rotation = Rotation(self.access, journal)
+        self.offset_ms: float | None = None
+        """The exchange's clock less ours; None: not known."""
         self.clock_at = 0.0
         """When that was measured, on trio's clock."""
+        self.error_ms = 0.0
+        """How far off the measurement may be."""
+        self.renewed = trio.Event()
+        """The key was changed: the next epoch logs on by the new one."""
         self.counted = False
         """Whether the orders of this day have been counted that earlier processes sent."""
         self.word: Command | None = None
@@ -73,7 +85,7 @@ class Kept:
 
     def exchange_ms(self) -> int:
         """The exchange's clock, as measured."""
-        return int(self.clock.now_ns() / 1e6 + self.offset_ms)
+        return int(self.clock.now_ns() / 1e6 + (self.offset_ms or 0.0))
 
     def sleeve_for(self, rules: SymbolRules, limits: list[RateLimit]) -> Sleeve:
         """The sleeve of this process, rules and limits as the exchange has just told them."""
@@ -117,20 +129,27 @@ class Kept:
 
     def why_no_clock(self) -> str:
         """Why the exchange's clock is not known well enough to date an order; "" when it is."""
-        age_s = trio.current_time() - self.clock_at
+        if self.offset_ms is None:
+            return "the exchange's clock is not known"
+        if self.error_ms > UNSURE_MS:
+            return f"the exchange's clock is known to {self.error_ms:.0f} ms only"
+        age_s = (trio.current_time() - self.clock_at) / machine_s(1)
         return "" if age_s <= CLOCK_GOOD_S else f"the exchange's clock was last measured {age_s / 60:.0f} min ago"
 
-    def account_over(self, link: Link) -> Account:
+    def account_over(self, link: Link, leaving: Callable[[], None] = lambda: None) -> Account:
         """The account, spoken to over `link`; there has been an epoch."""
         assert self.sleeve is not None, "an epoch has been"
-        return Account(link, self.sleeve, self.names, journal=self.journal, status=self.status, now_ms=self.exchange_ms)
+        return Account(
+            link, self.sleeve, self.names,
+            journal=self.journal, status=self.status, now_ms=self.exchange_ms, leaving=leaving,
+        )  # fmt: skip
 
-    def executor_over(self, link: Link, rulebook: Rulebook, learnt: Callable[[], Awaitable[None]]) -> Executor:
-        """What sends orders over `link`; there has been an epoch. `learnt`: balances were asked for."""
+    def executor_over(self, session: Session, rulebook: Rulebook, learnt: Callable[[], Awaitable[None]]) -> Executor:
+        """What sends orders over `session`; there has been an epoch. `learnt`: balances were asked for."""
         assert self.sleeve is not None, "an epoch has been"
         trails = self.setup.exit.protect == "trailing"
         return Executor(
-            link, self.sleeve, self.names, self.intents,
+            session, self.sleeve, self.names, self.intents,
             params=self.setup.exit, max_notional=self.setup.max_notional,
             budget=self.budget, daily=self.daily, breakers=self.breakers, rulebook=rulebook,
             learnt=learnt, stopped=self.commander.tell_stopped, why_no_clock=self.why_no_clock,

@@ -18,18 +18,22 @@ import trio
 import trio_websocket
 import wsproto.utilities
 
-from tetrio.errors import LinkError, LinkLost, LinkSlow, LinkStale, UnsafeError, WireError
+from tetrio.errors import KeyRefused, LinkError, LinkLost, LinkSlow, LinkStale, UnsafeError, WireError
+from tetrio.net.access import BAN_S, Access, http_refusal
 from tetrio.net.clock import machine_s
-from tetrio.net.dial import Address, dial
-from tetrio.wire.request import Event, Reply, decode_frame, encode_request
+from tetrio.net.dial import CONNECT_S, Address, dial
+from tetrio.net.line import closed
+from tetrio.wire.request import TOO_MUCH_WEIGHT, Event, Reply, decode_frame, encode_request, retry_after_ms
 
-CONNECT_S = 10.0
 REPLY_S = 10.0  # Binance's own backend gives up after 10 s
 PING_EVERY_S = 10.0
 PONG_WITHIN_S = 5.0
 EVENTS = 4096  # an order's life is about 5 events: 800 of them while the account task is busy with one
 MAX_MESSAGE = 8 << 20
 LOGON, UNAUTHORIZED = "session.logon", 401
+UNNAMED_S = {418: 120.0}  # a ban that names no time; a 429 that names none is a queue that is full
+AGAIN_S = 300.0  # until a key that was refused is tried again
+HEAD = 16384  # bytes of an answer to the upgrade
 _FOREIGN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError)
 _PROTOCOL = (h11.ProtocolError, wsproto.utilities.ProtocolError, trio_websocket.HandshakeError)
 
@@ -48,17 +52,35 @@ class Link:
         ws: trio_websocket.WebSocketConnection,
         now_ms: Callable[[], int],
         name: str,
+        access: Access,
         heard: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
+        self.retired = trio.Event()
+        """Nobody needs it any more: it may be closed."""
+        self.ended = trio.Event()
+        """It is over, and `why`."""
+        self.why: BaseException = LinkLost(name)
+        self._access = access
         self._heard = heard
         self._ws = ws
         self._now_ms = now_ms
         self._last_id = 0
         self._waiters: dict[int, _Waiter] = {}
         self._broken = trio.Event()
-        self._why = ""
+        self._settled = trio.Event()
+        self._why = LinkLost(name)
         self._events_in, self.events = trio.open_memory_channel[Event](EVENTS)
+
+    async def wait_idle(self) -> None:
+        """Until no request waits for its reply."""
+        while self._waiters:
+            self._settled = trio.Event()
+            await self._settled.wait()
+
+    def end_events(self) -> None:
+        """No event will come any more: whoever reads them is done when they are read."""
+        self._events_in.close()
 
     @property
     def alive(self) -> bool:
@@ -75,7 +97,8 @@ class Link:
         its authentication, for a new logon to tell whether the key is still good.
         """
         if self._broken.is_set():
-            raise LinkLost(f"{self.name}: {self._why}")
+            raise self._lost()
+        self._access.check()
         self._last_id += 1
         number, waiter = self._last_id, _Waiter()
         body = {**(params or {}), "timestamp": self._now_ms()} if timed else dict(params or {})
@@ -88,12 +111,17 @@ class Link:
             raise LinkStale(f"{self.name}: {method} was not answered within {within_s:g} s") from None
         finally:
             del self._waiters[number]
+            self._settled.set()
         if waiter.reply is None:
-            raise LinkLost(f"{self.name}: {self._why}")
+            raise self._lost()
         if waiter.reply.status == UNAUTHORIZED and method != LOGON:
-            self._break(f"{method} was refused: the session is logged on no more")
-            raise LinkLost(f"{self.name}: {self._why}")
+            self._break(LinkLost(f"{self.name}: {method} was refused: the session is logged on no more"))
+            raise self._lost()
         return waiter.reply
+
+    def _lost(self) -> LinkLost:
+        """Why the link is broken, anew for each who asks."""
+        return LinkLost(str(self._why), kind=self._why.kind, retry_after_s=self._why.retry_after_s)
 
     async def _send(self, text: str) -> None:
         done = False
@@ -104,9 +132,9 @@ class Link:
             raise LinkLost(f"{self.name}: closed: {error.reason}") from error
         finally:
             if not done:
-                self._break("a send was cut short")
+                self._break(LinkLost(f"{self.name}: a send was cut short"))
 
-    def _break(self, why: str) -> None:
+    def _break(self, why: LinkLost) -> None:
         if not self._broken.is_set():
             self._why = why
             self._broken.set()
@@ -120,11 +148,14 @@ class Link:
             while True:
                 self._sort(decode_frame(await self._ws.get_message()))
         except trio_websocket.ConnectionClosed as error:
-            self._break(f"closed by the exchange: {error.reason}")
-            raise LinkLost(f"{self.name}: {self._why}") from error
+            reason = error.reason
+            self._break(closed(self.name, reason.code, reason.reason or reason.name) if reason else LinkLost(
+                f"{self.name}: closed by the exchange"
+            ))  # fmt: skip
+            raise self._lost() from error
         except (LinkError, WireError) as error:
             # nobody reads on: who waits for a reply must not wait in vain
-            self._break(str(error).removeprefix(f"{self.name}: "))
+            self._break(error if isinstance(error, LinkLost) else LinkLost(str(error)))
             raise
 
     def _sort(self, message: Reply | Event) -> None:
@@ -134,17 +165,28 @@ class Link:
                 self._events_in.send_nowait(message)
             except trio.WouldBlock:
                 raise LinkSlow(f"{self.name}: {EVENTS} account events wait to be read") from None
-        elif isinstance(message.id, int) and (waiter := self._waiters.get(message.id)) is not None:
+            return
+        self._heed(message)
+        if isinstance(message.id, int) and (waiter := self._waiters.get(message.id)) is not None:
             waiter.reply = message
             waiter.arrived.set()
         elif message.id is None and message.error is not None:
             # a revoked session answers without an id (401): no request can be matched, all are lost
             raise LinkLost(f"{self.name}: {message.error.code} {message.error.msg}")
 
+    def _heed(self, reply: Reply) -> None:
+        """A reply that says we ask too much is everybody's to obey."""
+        if reply.status not in BAN_S or reply.error is None or reply.error.code != TOO_MUCH_WEIGHT:
+            return
+        until_ms = retry_after_ms(reply.error)
+        for_s = (until_ms - self._now_ms()) / 1000 if until_ms is not None else UNNAMED_S.get(reply.status, 0.0)
+        if for_s > 0:
+            self._access.ban(for_s, f"{reply.error.code} {reply.error.msg}")
+
     async def watch(self) -> None:
         """Raise when a send broke the link."""
         await self._broken.wait()
-        raise LinkLost(f"{self.name}: {self._why}")
+        raise self._lost()
 
     async def ping(self) -> None:
         """Ask for a sign of life now and then; LinkStale without one."""
@@ -162,38 +204,90 @@ class Link:
 
 @asynccontextmanager
 async def open_link(
-    url: str, now_ms: Callable[[], int], *, name: str = "account", heard: Callable[[], None] = lambda: None
+    url: str,
+    now_ms: Callable[[], int],
+    *,
+    name: str = "account",
+    access: Access | None = None,
+    heard: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Link]:
     """Connect to the WebSocket API at `url`; the link lives as long as the block.
 
+    access  asked before the connection is made, and told why it failed
     heard   called at each sign of life: a reply, an event, a pong
 
     Errors of the link end the block; like everything from a nursery they come in groups: use `except*`.
     """
-    address = Address.parse(url)
-    stream = await dial(address, CONNECT_S)
+    address, access = Address.parse(url), access or Access()
+    await access.connect(address.host)
+    try:
+        stream = await dial(address, CONNECT_S)
+    except LinkLost as error:
+        raise access.heed(error, address.host) from error.__cause__
     connected = False
     try:
         async with trio.open_nursery() as nursery:
-            ws = await _handshake(nursery, stream, address)
+            ws = await _handshake(nursery, _Overheard(stream, address, access), address)
             connected = True
-            link = Link(ws, now_ms, name, heard)
+            link = Link(ws, now_ms, name, access, heard)
             nursery.start_soon(link.read)
             nursery.start_soon(link.watch)
             nursery.start_soon(link.ping)
             try:
                 yield link
             finally:
+                link.end_events()
                 nursery.cancel_scope.cancel()  # the reader first: no reply to a ping after a close, no hang in a queue
-    except* trio_websocket.ConnectionRejected as group:  # from the library's reader, like the next ones
-        refusal = group.exceptions[0]
-        assert isinstance(refusal, trio_websocket.ConnectionRejected), "it is never raised in a group of its own"
-        raise _rejected(address, refusal.status_code, refusal.headers) from refusal
-    except* _PROTOCOL as group:
+    except* _PROTOCOL as group:  # from the library's reader
         what = "broke the WebSocket protocol" if connected else "WebSocket handshake failed"
-        raise LinkLost(f"{address}: {what}: {group.exceptions[0]}") from group.exceptions[0]
+        kind = "lost" if connected else "unseen"
+        raise LinkLost(f"{address}: {what}: {group.exceptions[0]}", kind=kind) from group.exceptions[0]
     finally:
         await trio.aclose_forcefully(stream)
+
+
+class _Overheard(trio.abc.Stream):
+    """A stream whose first answer is looked at in passing: the library tells a refusal only when it has come whole."""
+
+    def __init__(self, inner: trio.abc.Stream, address: Address, access: Access) -> None:
+        self._inner, self._address, self._access = inner, address, access
+        self._head: bytes | None = b""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        data = bytes(await self._inner.receive_some(max_bytes))
+        if self._head is not None:
+            self._listen(data)
+        return data
+
+    def _listen(self, data: bytes) -> None:
+        """LinkLost at the end of a head that is no upgrade, or without one; no HTTP is left to the library."""
+        if not data:
+            raise LinkLost(f"{self._address}: WebSocket handshake failed: the exchange hung up", kind="unseen")
+        head = self._head = (self._head or b"") + data
+        if b"\r\n\r\n" not in head and len(head) < HEAD:
+            return
+        self._head = None
+        try:
+            http = h11.Connection(h11.CLIENT)
+            http.send(h11.Request(method="GET", target="/", headers=[("Host", "x")]))
+            http.receive_data(head)
+            answer = http.next_event()
+        except h11.ProtocolError:
+            return
+        if isinstance(answer, h11.Response):
+            after = {name.lower(): value for name, value in answer.headers}.get(b"retry-after", b"")
+            what = f"{self._address}: WebSocket handshake"
+            error = http_refusal(what, answer.status_code, after.decode("ascii", "replace"))
+            raise self._access.heed(error, self._address.host)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._inner.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 async def _handshake(
@@ -210,22 +304,14 @@ async def _handshake(
                 max_message_size=MAX_MESSAGE,
             )
     except trio.TooSlowError:
-        raise LinkLost(f"{address}: WebSocket handshake not finished within {CONNECT_S:g} s") from None
-    except trio_websocket.ConnectionRejected as error:
-        raise _rejected(address, error.status_code, error.headers) from error
+        words = f"{address}: WebSocket handshake not finished within {CONNECT_S:g} s"
+        raise LinkLost(words, kind="upgrade") from None
     except (*_FOREIGN, *_PROTOCOL) as error:
-        raise LinkLost(f"{address}: WebSocket handshake failed: {error or type(error).__name__}") from error
+        words = f"{address}: WebSocket handshake failed: {error or type(error).__name__}"
+        raise LinkLost(words, kind="unseen") from error
 
 
-def _rejected(address: Address, status: int, headers: object) -> LinkLost:
-    fields = {bytes(name).lower(): bytes(value) for name, value in headers or ()}  # type: ignore[attr-defined]
-    after = fields.get(b"retry-after", b"").decode(errors="replace")
-    return LinkLost(
-        f"{address}: WebSocket handshake refused with HTTP {status}",
-        retry_after_s=float(after) if after.isdecimal() else None,
-    )
-
-
-def refused(error: UnsafeError) -> UnsafeError:
+def refused(error: UnsafeError) -> KeyRefused:
     """`error` with the remedy that most often helps."""
-    return UnsafeError(f"{error}; check that the public key is uploaded, may trade, and allows this address")
+    words = f"{error}; check that the public key is uploaded, may trade, and allows this address"
+    return KeyRefused(words, retry_after_s=AGAIN_S)

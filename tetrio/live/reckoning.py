@@ -8,6 +8,7 @@ report is not mistaken for one.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 import attrs
@@ -25,6 +26,7 @@ from tetrio.wire.request import AccountStatus, MyTrade, OrderStatus, fill_of_tra
 from tetrio.wire.user import BalanceUpdate, ExecutionReport, fill_of
 
 PAGE = 1000
+FLOWS = 64  # balance updates that are remembered: two links tell each, while one takes over
 KNOWN = 5000  # own trades that are remembered by id
 TRIES = 5
 EXPLAINED_S = (0.0, 1.0, 3.0, 8.0)  # a copy that answers queries may be seconds behind
@@ -61,8 +63,13 @@ class Reckoning:
         self._link, self._sleeve, self._known, self._journal, self._tag = link, sleeve, known, journal, tag
         self._reckoned: Purse | None = None
         self._told = list[Told]()
+        self._flows: deque[tuple[str, str, int]] = deque(maxlen=FLOWS)
         self._doubt = trio.Event()
         sleeve.balances_told = self._look
+
+    def move(self, link: Link) -> None:
+        """Ask over another link from now on."""
+        self._link = link
 
     # -- at a sync --------------------------------------------------------------------------------------------------
     async def settle(self, reckoned: Purse | None, *, ask: bool = True) -> tuple[Purse, list[OwnTrade]]:
@@ -143,8 +150,10 @@ class Reckoning:
             if fill is not None and fill.trade_id >= 0 and self._known.new(fill.trade_id):
                 self._take(OwnTrade.of(fill, rules))
         elif isinstance(event, BalanceUpdate) and event.asset in (rules.base_asset, rules.quote_asset):
-            if event.cleared_ms <= self._sleeve.balances_ms:  # the balances hold it already
-                return
+            told = event.asset, event.delta, event.cleared_ms
+            if event.cleared_ms <= self._sleeve.balances_ms or told in self._flows:
+                return  # the balances hold it already, or another link has told it
+            self._flows.append(told)
             delta = decimal(event.delta)
             flow = Flow(base=delta) if event.asset == rules.base_asset else Flow(quote=delta)
             self._take(flow)

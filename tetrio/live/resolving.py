@@ -14,7 +14,8 @@ import trio
 
 from tetrio.core.orders import OrderEvent, OrderState, OwnOrder
 from tetrio.errors import OrderRejected, OrderUnknown
-from tetrio.live.link import REPLY_S, Link
+from tetrio.live.link import REPLY_S
+from tetrio.live.session import Session
 from tetrio.live.sleeve import Sleeve
 from tetrio.wire.request import OrderStatus, is_no_such_order, result_of
 
@@ -28,7 +29,7 @@ PROBES_APART_S = 2.0  # a replica that is behind is asked again when it may have
 
 
 async def resolve(
-    link: Link,
+    session: Session,
     sleeve: Sleeve,
     order: OwnOrder,
     now_ns: Callable[[], int],
@@ -45,7 +46,7 @@ async def resolve(
     name, probes, probed_ns = order.client_order_id, 0, 0
     params = {"symbol": sleeve.rules.name, "origClientOrderId": name}
     while (known := sleeve.get(name)) is not None and known.state is OrderState.UNKNOWN:
-        reply = await link.request("order.status", params, within_s=within_s)
+        reply = await session.request("order.status", params, within_s=within_s)
         try:
             sleeve.take_status(result_of(reply, OrderStatus))
         except OrderRejected as error:

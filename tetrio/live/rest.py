@@ -6,6 +6,7 @@ into the same `Reply` that the WebSocket API gives, so that both are read by one
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import urlencode
@@ -14,15 +15,17 @@ import httpx
 import msgspec
 import trio
 
-from tetrio.core.market import Kline
+from tetrio.core.market import Kline, Quote
 from tetrio.core.money import SymbolRules
-from tetrio.errors import ConfigError, LinkLost, OrderRejected, OrderUnknown, UnsafeError, WireError
+from tetrio.errors import ConfigError, LinkBarred, LinkLost, OrderRejected, OrderUnknown, WireError
 from tetrio.live.rights import Rights
+from tetrio.net.access import Access, http_refusal
 from tetrio.net.clock import machine_s
 from tetrio.net.dial import reason
-from tetrio.net.trust import given_context
+from tetrio.net.trust import client_context
 from tetrio.wire.request import (
     Aggregate,
+    BookTop,
     Candle,
     ErrorBody,
     Reply,
@@ -37,7 +40,7 @@ from tetrio.wire.request import (
 from tetrio.wire.rules import RateLimit, rate_limits, symbol_rules
 from tetrio.wire.sign import Signer
 
-ANSWER_S = 10.0
+ANSWER_S = 5.0  # to connect, and for each part of an answer
 PAGE = 1000  # klines in one answer, the exchange's most
 WEIGHT = 6000  # of an address in a minute, until the exchange says otherwise
 PAST_SHARE = 0.8
@@ -51,15 +54,34 @@ _error = msgspec.json.Decoder(ErrorBody)
 class Rest:
     """The exchange's REST side."""
 
-    def __init__(self, client: httpx.AsyncClient, now_ns: Callable[[], int]) -> None:
-        self._client = client
+    def __init__(self, client: httpx.AsyncClient, now_ns: Callable[[], int], access: Access) -> None:
+        self._client, self._access = client, access
         self._now_ns = now_ns
         self._offset_ms = 0.0
         self._used, self._weight = 0, WEIGHT
         self.asked = 0
         """Requests about the past."""
 
-    async def clock_offset_ms(self, samples: int = 3) -> tuple[float, float]:
+    async def classify(self, error: LinkLost) -> LinkLost:
+        """What stands behind an upgrade that failed without an answer in HTTP: perhaps a ban, which REST would tell."""
+        if error.kind == "unseen":
+            try:
+                await self._get("/api/v3/ping")
+            except LinkLost as seen:
+                if seen.kind == "ban" or isinstance(seen, LinkBarred):
+                    return seen
+        return error
+
+    async def book(self, rules: SymbolRules) -> Quote | None:
+        """The best bid and ask as they rest; None where a side is empty."""
+        top = result_of(await self._get("/api/v3/ticker/bookTicker", symbol=rules.name), BookTop)
+        try:
+            bid, ask = rules.price_ticks(top.bid_price), rules.price_ticks(top.ask_price)
+        except ValueError as error:
+            raise WireError(f"the book cannot be read: {error}") from error
+        return Quote(bid, ask, 0, self._now_ns()) if 0 < bid < ask else None
+
+    async def clock_offset_ms(self, samples: int = 5) -> tuple[float, float]:
         """(offset, error) in ms: what to add to our clock to get the exchange's, by the quickest round trip.
 
         Signed requests are dated by the latest one.
@@ -155,7 +177,7 @@ class Rest:
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         try:
-            return result_of(_reply(answer, RIGHTS, keyed=True), Rights)
+            return result_of(_reply(answer, RIGHTS), Rights)
         except (OrderRejected, OrderUnknown, WireError) as error:
             raise LinkLost(f"GET {RIGHTS}: {error}") from error
 
@@ -164,31 +186,48 @@ class Rest:
 
     async def _ask(self, target: str, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
         """One GET; `path` is how errors name it, for `target` may hold a signature."""
+        host = self._client.base_url.host
+        self._access.check_host(host)
         try:
             try:
                 answer = await self._client.get(target, headers=headers)
             except httpx.RemoteProtocolError:  # a kept connection that the exchange has closed meanwhile: a new one
                 answer = await self._client.get(target, headers=headers)
         except httpx.HTTPError as error:
-            host = f"{self._client.base_url.host}:{self._client.base_url.port or ''}".rstrip(":")
-            raise LinkLost(f"{host}: GET {path} failed: {reason(error)}") from error
+            peer = f"{host}:{self._client.base_url.port or ''}".rstrip(":")
+            kind = "tls" if _is_tls(error) else "tcp" if isinstance(error, httpx.ConnectError) else "lost"
+            lost = LinkLost(f"{peer}: GET {path} failed: {reason(error)}", kind=kind)
+            raise self._access.heed(lost, host) from error
         self._note_weight(answer)
+        if (refusal := _refusal(answer, path, keyed=headers is not None)) is not None:
+            raise self._access.heed(refusal, host)
         return answer
 
 
-def _reply(answer: httpx.Response, path: str, *, keyed: bool = False) -> Reply:
-    """What the WebSocket API would have said; `keyed`: a key was sent, and may be what is refused."""
+def _refusal(answer: httpx.Response, path: str, *, keyed: bool) -> LinkLost | None:
+    """A ban, or an address that is kept out; `keyed`: a key was sent, and may be what is refused instead."""
+    status = answer.status_code
+    if keyed and status in KEY_REFUSED and _error_of(answer) is not None:
+        return None
+    if status in {418, 429, 403, 451}:
+        return http_refusal(f"GET {path}", status, answer.headers.get("retry-after", ""))
+    return None
+
+
+def _is_tls(error: BaseException | None) -> bool:
+    """Whether a certificate, or what is agreed with it, stands behind what httpx raised."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _reply(answer: httpx.Response, path: str) -> Reply:
+    """What the WebSocket API would have said."""
     if answer.status_code == httpx.codes.OK:
         return Reply(id=None, status=200, result=msgspec.Raw(answer.content))
-    if answer.status_code in {418, 429}:
-        after = answer.headers.get("retry-after", "")
-        raise LinkLost(
-            f"GET {path}: HTTP {answer.status_code}, too many requests",
-            retry_after_s=float(after) if after.isdecimal() else None,
-        )
     body = _error_of(answer)
-    if answer.status_code in {*KEY_REFUSED, 451} and not (keyed and body and answer.status_code in KEY_REFUSED):
-        raise UnsafeError(f"GET {path}: HTTP {answer.status_code}: the exchange refuses this address")
     if body is None:
         raise LinkLost(f"GET {path}: HTTP {answer.status_code} without an error of Binance's form")
     return Reply(id=None, status=answer.status_code, error=body)
@@ -202,8 +241,11 @@ def _error_of(answer: httpx.Response) -> ErrorBody | None:
 
 
 @asynccontextmanager
-async def open_rest(url: str, now_ns: Callable[[], int]) -> AsyncIterator[Rest]:
-    """A client for the REST service at `url`; WireError and LinkLost are its failures."""
+async def open_rest(url: str, now_ns: Callable[[], int], access: Access | None = None) -> AsyncIterator[Rest]:
+    """A client for the REST service at `url`; WireError and LinkLost are its failures.
+
+    access   asked before each request, and told why one failed
+    """
     limits = httpx.Limits(max_connections=2, max_keepalive_connections=1)
     async with httpx.AsyncClient(
         base_url=url,
@@ -211,6 +253,6 @@ async def open_rest(url: str, now_ns: Callable[[], int]) -> AsyncIterator[Rest]:
         limits=limits,
         follow_redirects=False,
         trust_env=False,
-        verify=given_context() or True,
+        verify=client_context(),
     ) as client:
-        yield Rest(client, now_ns)
+        yield Rest(client, now_ns, access or Access())

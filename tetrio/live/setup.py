@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
 import attrs
 
 from tetrio.core.params import ExitParams, RiskParams, StrategyParams
-from tetrio.live.watchdog import Patience
+from tetrio.live.watchdog import Patience, abandon
 from tetrio.wire.sign import Signer
 
 
@@ -36,5 +37,7 @@ class Setup:
     state: Path | None = None
     """Directory of the latch; None keeps the operator's words in memory."""
     patience: Patience = attrs.field(factory=Patience)
+    abandon: Callable[[str], None] = abandon
+    """Ends the process, where an epoch does not end when it is cancelled."""
     show_every_s: float = 0.1
     """How often the status follows the market when nothing is decided."""

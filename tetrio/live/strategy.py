@@ -24,9 +24,10 @@ from tetrio.core.refold import Refold, Told, TooLate, observed
 from tetrio.core.why import sentence
 from tetrio.errors import LinkStale
 from tetrio.journal import Journal
-from tetrio.live.feed import Gone, History, Item, Seen
+from tetrio.live.feed import Gone, History, Item
 from tetrio.live.mailbox import Mailbox
 from tetrio.live.reckoning import Known
+from tetrio.live.sieve import Seen
 from tetrio.status import Status
 from tetrio.wire.stream import Insane, KlineUpdate
 

@@ -16,8 +16,9 @@ from tetrio.core.market import Quote, Trade
 from tetrio.core.money import SymbolRules
 from tetrio.errors import LinkLost
 from tetrio.journal import Journal
-from tetrio.live.feed import Item, Seen
+from tetrio.live.feed import Item
 from tetrio.live.rest import PAGE, Rest
+from tetrio.live.sieve import Seen
 from tetrio.live.strategy import Inbound
 from tetrio.net.clock import machine_s
 from tetrio.status import Status

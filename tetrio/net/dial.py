@@ -5,6 +5,7 @@ What lies above (the WebSocket handshake, HTTP) is the caller's. No redirect is 
 
 from __future__ import annotations
 
+import socket
 import ssl
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from tetrio.errors import ConfigError, LinkLost
 from tetrio.net.clock import machine_s
 from tetrio.net.trust import client_context
 
+CONNECT_S = 5.0  # for DNS, TCP and TLS together; as long again for the upgrade
 PORTS = {"ws": 80, "wss": 443, "http": 80, "https": 443}
 
 
@@ -55,19 +57,25 @@ class Address:
 
 async def dial(address: Address, within_s: float) -> trio.abc.Stream:
     """Connect, with TLS where the URL asks for it; LinkLost names the phase that failed."""
-    phase = "TCP connection"
+    kind, phase = "dns", "DNS look-up"
     try:
         with trio.fail_after(machine_s(within_s)):
+            # asked for by itself, so that a failure has its name; trio asks again, and tries what addresses there are
+            await trio.socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+            kind, phase = "tcp", "TCP connection"
             stream: trio.abc.Stream = await trio.open_tcp_stream(address.host, address.port)
             if address.tls:
-                phase = "TLS handshake"
+                kind, phase = "tls", "TLS handshake"
                 stream = await _secure(stream, address.host)
     except trio.TooSlowError:
-        raise LinkLost(f"{address}: {phase} not finished within {within_s:g} s") from None
+        # a handshake that hangs is a peer that is away, not a certificate that is wrong
+        kind = "tcp" if kind == "tls" else kind
+        raise LinkLost(f"{address}: {phase} not finished within {within_s:g} s", kind=kind) from None
     except ssl.SSLError as error:
-        raise LinkLost(f"{address}: {phase} refused: {error.reason or error}") from error
+        raise LinkLost(f"{address}: {phase} refused: {error.reason or error}", kind="tls") from error
     except (OSError, trio.BrokenResourceError) as error:
-        raise LinkLost(f"{address}: {phase} failed: {reason(error)}") from error
+        kind = "tcp" if kind == "tls" else kind
+        raise LinkLost(f"{address}: {phase} failed: {reason(error)}", kind=kind) from error
     return stream
 
 

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import math
 import ssl
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -19,11 +20,13 @@ import trio
 from tetrio.errors import LinkLost, LinkStale
 from tetrio.log import Secret
 from tetrio.net import entropy
+from tetrio.net.access import MISBEHAVED_S, Access, http_refusal
 from tetrio.net.clock import machine_s
-from tetrio.net.dial import Address, dial
-from tetrio.wire.frames import FrameReader, Message, client_frame, close_code
+from tetrio.net.dial import CONNECT_S, Address, dial
+from tetrio.wire.frames import FrameError, FrameReader, Message, client_frame, close_code
 
-CONNECT_S = 10.0
+SEND_S = 5.0
+PER_S = 3  # messages that we may send in a second, pongs included: Binance cuts off after 5, and then bans
 READ = 65536
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 _FOREIGN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError)
@@ -39,6 +42,9 @@ class Line:
         self._patience = patience
         self._frames = FrameReader()
         self._early = early
+        self._sent: deque[float] = deque(maxlen=PER_S)
+        self._owed: bytes | None = None
+        """The newest ping that has not been answered: a pong answers those before it as well."""
 
     def rest(self) -> None:
         """Nothing need come until the next `receive`: to be called by whoever has to wait for something else."""
@@ -51,33 +57,50 @@ class Line:
         """
         payloads: list[bytes] = []
         while not payloads:
-            for opcode, payload in self._frames.feed(await self._read(silence_s)):
+            for opcode, payload in self._walk(await self._read(silence_s)):
                 if opcode == TEXT:
                     payloads.append(payload)
                 elif opcode == BINARY:
                     raise LinkLost(f"{self.name}: a binary frame on a JSON line")
                 else:
-                    await self._heed(opcode, payload)
+                    self._heed(opcode, payload)
+            if self._owed is not None:
+                await self._answer()
         return payloads
 
     async def receive_any(self, silence_s: float) -> list[Message]:
         """The same of a line that has binary messages beside its texts, as SBE has: (TEXT or BINARY, payload)."""
         messages: list[Message] = []
         while not messages:
-            for opcode, payload in self._frames.feed(await self._read(silence_s)):
+            for opcode, payload in self._walk(await self._read(silence_s)):
                 if opcode in (TEXT, BINARY):
                     messages.append((opcode, payload))
                 else:
-                    await self._heed(opcode, payload)
+                    self._heed(opcode, payload)
+            if self._owed is not None:
+                await self._answer()
         return messages
 
-    async def _heed(self, opcode: int, payload: bytes) -> None:
+    def _walk(self, data: bytes) -> list[Message]:
+        try:
+            return self._frames.feed(data)
+        except FrameError as error:
+            raise LinkLost(f"{self.name}: broke the WebSocket protocol: {error}") from error
+
+    def _heed(self, opcode: int, payload: bytes) -> None:
         """A control frame."""
         if opcode == PING:
-            await self._send(PONG, payload)
+            self._owed = payload
         elif opcode == CLOSE:
             code, reason = close_code(payload)
-            raise LinkLost(f"{self.name}: closed by the exchange: {code} {reason}".rstrip())
+            raise closed(self.name, code, reason)
+
+    async def _answer(self) -> None:
+        """The pong that is owed, as soon as the exchange takes one more message from us."""
+        now = trio.current_time()
+        if self._owed is not None and (len(self._sent) < PER_S or now - self._sent[0] >= machine_s(1)):
+            owed, self._owed = self._owed, None
+            await self._send(PONG, owed)
 
     async def say(self, text: str) -> None:
         """Send a control message, such as SUBSCRIBE; by the task that receives, so that no two writes meet."""
@@ -98,39 +121,60 @@ class Line:
 
     async def _send(self, opcode: int, payload: bytes) -> None:
         self.rest()
+        self._sent.append(trio.current_time())
         try:
-            with trio.fail_after(machine_s(CONNECT_S)):
+            with trio.fail_after(machine_s(SEND_S)):
                 await self._stream.send_all(client_frame(opcode, payload, entropy.token_bytes(4)))
         except trio.TooSlowError:
-            raise LinkStale(f"{self.name}: nothing could be sent for {CONNECT_S:g} s") from None
+            raise LinkStale(f"{self.name}: nothing could be sent for {SEND_S:g} s") from None
         except _FOREIGN as error:
             raise LinkLost(f"{self.name}: {error or type(error).__name__}") from error
 
 
 @asynccontextmanager
 async def open_line(
-    url: str, streams: list[str], *, name: str = "market", api_key: Secret | None = None
+    url: str,
+    streams: list[str],
+    *,
+    name: str = "market",
+    api_key: Secret | None = None,
+    access: Access | None = None,
 ) -> AsyncIterator[Line]:
     """Connect to the combined streams `streams` of the market-stream service at `url`.
 
     api_key   what the SBE streams want to see; nothing is signed
+    access    asked before the connection is made, and told why it failed
     """
+    access = access or Access()
     address = Address.parse(f"{url.rstrip('/')}/stream?streams={'/'.join(streams)}")
-    stream = await dial(address, CONNECT_S)
+    await access.connect(address.host)
+    try:
+        stream = await dial(address, CONNECT_S)
+    except LinkLost as error:
+        raise access.heed(error, address.host) from error.__cause__
     try:
         try:
-            with trio.fail_after(machine_s(CONNECT_S)):
-                early = await _upgrade(stream, address, api_key)
-        except trio.TooSlowError:
-            raise LinkLost(f"{address}: WebSocket handshake not finished within {CONNECT_S:g} s") from None
-        except (*_FOREIGN, h11.ProtocolError) as error:
-            raise LinkLost(f"{address}: WebSocket handshake failed: {error or type(error).__name__}") from error
+            early = await _upgraded(stream, address, api_key)
+        except LinkLost as error:
+            raise access.heed(error, address.host) from error.__cause__
         with trio.CancelScope() as patience:
             yield Line(stream, early, name, patience)
         if patience.cancelled_caught:
             raise LinkStale(f"{name}: not a byte for too long")
     finally:
         await trio.aclose_forcefully(stream)
+
+
+async def _upgraded(stream: trio.abc.Stream, address: Address, api_key: Secret | None) -> bytes:
+    try:
+        with trio.fail_after(machine_s(CONNECT_S)):
+            return await _upgrade(stream, address, api_key)
+    except trio.TooSlowError:
+        words = f"{address}: WebSocket handshake not finished within {CONNECT_S:g} s"
+        raise LinkLost(words, kind="upgrade") from None
+    except (*_FOREIGN, h11.ProtocolError) as error:
+        words = f"{address}: WebSocket handshake failed: {error or type(error).__name__}"
+        raise LinkLost(words, kind="unseen") from error
 
 
 async def _upgrade(stream: trio.abc.Stream, address: Address, api_key: Secret | None) -> bytes:
@@ -154,9 +198,10 @@ async def _upgrade(stream: trio.abc.Stream, address: Address, api_key: Secret | 
         raise _rejected(address, event)
     answer = {name.lower(): value for name, value in event.headers}
     if answer.get(b"sec-websocket-accept") != accept_token(key):
-        raise LinkLost(f"{address}: WebSocket handshake failed: Sec-WebSocket-Accept is wrong")
+        raise LinkLost(f"{address}: WebSocket handshake failed: Sec-WebSocket-Accept is wrong", kind="upgrade")
     if b"sec-websocket-extensions" in answer:
-        raise LinkLost(f"{address}: WebSocket handshake failed: an extension that was not asked for")
+        words = f"{address}: WebSocket handshake failed: an extension that was not asked for"
+        raise LinkLost(words, kind="upgrade")
     return http.trailing_data[0]
 
 
@@ -167,9 +212,14 @@ def accept_token(key: bytes) -> bytes:
 
 def _rejected(address: Address, event: object) -> LinkLost:
     if isinstance(event, h11.Response):
-        after = {name.lower(): value for name, value in event.headers}.get(b"retry-after", b"").decode()
-        return LinkLost(
-            f"{address}: WebSocket handshake refused with HTTP {event.status_code}",
-            retry_after_s=float(after) if after.isdecimal() else None,
-        )
-    return LinkLost(f"{address}: WebSocket handshake failed: the exchange hung up")
+        after = {name.lower(): value for name, value in event.headers}.get(b"retry-after", b"")
+        return http_refusal(f"{address}: WebSocket handshake", event.status_code, after.decode("ascii", "replace"))
+    return LinkLost(f"{address}: WebSocket handshake failed: the exchange hung up", kind="unseen")
+
+
+def closed(name: str, code: int, reason: str) -> LinkLost:
+    """The peer has closed the connection `name` in order; 1008 says that we have misbehaved."""
+    words = f"{name}: closed by the exchange: {code} {reason}".rstrip()
+    if code == 1008:
+        return LinkLost(words, kind="misbehaved", retry_after_s=MISBEHAVED_S)
+    return LinkLost(words, kind="closed")

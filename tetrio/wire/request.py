@@ -6,7 +6,7 @@ numbers without bound) is refused, since each side would else read something dif
 BadRequest, which is one) comes out of bad bytes. Records of results are in `wire.results`, events in `wire.user`.
 
 An error is one of three things, and `raise_for` tells them apart: a definite no (OrderRejected), an unknown outcome
-(OrderUnknown: the request may have been executed), or a refusal of the key (UnsafeError: trying again cannot help).
+(OrderUnknown: the request may have been executed), or a refusal of the key (KeyRefused: trying again does not help).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from msgspec import UNSET, UnsetType
 
 from tetrio.core.market import Fill, Kline, Quote, Side
 from tetrio.core.money import SymbolRules
-from tetrio.errors import OrderRejected, OrderUnknown, UnsafeError, WireError
+from tetrio.errors import KeyRefused, OrderRejected, OrderUnknown, WireError
 from tetrio.wire import sign
 from tetrio.wire.results import (
     AccountStatus,
@@ -242,7 +242,7 @@ def raise_for(reply: Reply) -> None:
 
     OrderRejected   a definite no: nothing happened (but see cancel_replace_result)
     OrderUnknown    5xx, -1000, -1001, -1006, -1007, -1008: it may have been executed
-    UnsafeError     the key, its signature or its permissions are refused
+    KeyRefused      the key, its signature or its permissions are refused
     """
     if reply.error is None and reply.status == 200:
         return
@@ -250,7 +250,7 @@ def raise_for(reply: Reply) -> None:
     if error.code in _OUTCOME_UNKNOWN or reply.status >= 500:
         _unknown(error, reply.status)
     if error.code in _KEY_REFUSED or reply.status == 401:
-        raise UnsafeError(f"the exchange refuses the API key: {error.code} {error.msg} (status {reply.status})")
+        raise KeyRefused(f"the exchange refuses the API key: {error.code} {error.msg} (status {reply.status})")
     data = _read(Any, error.data) if isinstance(error.data, msgspec.Raw) else None
     raise OrderRejected(error.code, error.msg, status=reply.status, data=data)
 

@@ -541,7 +541,7 @@ async def test_a_slow_client_is_spared_superseded_best_prices_and_nothing_else(
 
         while len(got) < 2:
             await read()
-        window = slow.socket._inward  # type: ignore[attr-defined]
+        window = slow.socket.inward  # type: ignore[attr-defined]
         full, window.size = 1 << 20, window.size + (1 << 20)  # it takes nothing more
         await trio.sleep(10)
         window.size -= full

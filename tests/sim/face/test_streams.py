@@ -437,7 +437,7 @@ async def test_a_client_that_does_not_read_is_cut_and_the_others_are_served(
         deaf = await trio.open_tcp_stream("127.0.0.1", port)
         await deaf.send_all(UPGRADE % f"/ws/{SYMBOL.lower()}@trade".encode())
         await deaf.receive_some()
-        deaf.socket._inward.size = 1 << 30  # type: ignore[attr-defined]  # its window is full for good
+        deaf.socket.inward.size = 1 << 30  # type: ignore[attr-defined]  # its window is full for good
         good = await Served(exchange, clock, nursery).line("trade")
         ids = [each["t"] for each in await frames(good, 3001)]
         assert ids == list(range(ids[0], ids[0] + 3001))
