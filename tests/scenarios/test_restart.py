@@ -130,7 +130,7 @@ class Cuts(Fault):
 
     async def run(self) -> None:
         while True:
-            await trio.sleep(self.rng.uniform(3, 20))
+            await trio.sleep(self.rng.uniform(10, 40))  # more, and the bound on connections would keep the bot away
             line = self.lines.get(self.name)
             if isinstance(line, Tampered):
                 line.cut()
@@ -156,7 +156,7 @@ def test_a_bot_whose_line_is_cut_goes_on_as_if_it_were_not(name: str) -> None:
         assert (life.facts("rebuilt", "trades") if name == "market" else life.facts("rebuilt", "state")[1:]) != []
 
     play(body, seed=3, fault=fault)
-    assert fault.count > 10
+    assert fault.count > 5
 
 
 @pytest.mark.fault("F77", "F82")
