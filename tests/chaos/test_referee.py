@@ -7,11 +7,13 @@ from decimal import Decimal
 from typing import Any
 
 import attrs
+import pytest
 
-from tetrio.chaos.referee import Referee, Terms
+from tetrio.chaos.referee import IN_FLIGHT_S, Referee, Terms
 
 SYNCED = ("userDataStream.subscribe", "account.status", "openOrders.status")
 NAME = "tt-abc123-aaaaa-1t-{}"
+JUMPSTART = "tt-abc123-aaaaa-0j-1"
 
 
 class Record:
@@ -21,7 +23,8 @@ class Record:
         self.referee = Referee(Terms(base="ETH", quote="FDUSD", **terms))
         self.at, self._ids, self._orders = 0.0, 0, 0
         self.held = {"ETH": Decimal(1), "FDUSD": Decimal(1000)}
-        self.line("deposit", asset="ETH", balances=self.balances())
+        for asset, amount in self.held.items():
+            self.line("deposit", asset=asset, amount=str(amount))
         self.referee.life(self.at, 1, "started")
         self.connect(1)
         if synced:
@@ -136,6 +139,34 @@ def test_an_order_for_more_than_the_quote_is_seen() -> None:
     assert record.named == ["S2"]
 
 
+def test_what_was_sold_is_held_no_more() -> None:
+    record = Record()
+    record.rested(1, qty="0.6")
+    record.filled(NAME.format(1), "0.6", status="FILLED")
+    record.rested(2, qty="0.4")
+    assert record.named == []
+    record.line("cancel", client_order_id=NAME.format(2))
+    record.rested(3, qty="0.4001")
+    assert record.named == ["S1"]
+
+
+def test_an_order_that_was_amended_fills_to_its_new_size_at_most() -> None:
+    record = Record()
+    record.rested(1, qty="0.5")
+    record.line("amend", client_order_id=NAME.format(1), qty="0.2")
+    record.filled(NAME.format(1), "0.2")
+    assert record.named == []
+    record.filled(NAME.format(1), "0.1")
+    assert record.named == ["S1"]
+
+
+def test_a_jumpstart_may_lean_on_the_reserve_but_not_on_what_is_not_there() -> None:
+    for price, named in (("1000", []), ("1000.01", ["S2"])):
+        record = Record(reserve_quote=Decimal(1000))
+        record.accepted(JUMPSTART, side="BUY", qty="1", price=price)
+        assert record.named == named
+
+
 # -- S3: one live order -----------------------------------------------------------------------------------------------
 
 
@@ -162,6 +193,15 @@ def test_the_mode_that_may_leave_two_orders_is_seen() -> None:
     replace: dict[str, Any] = {"cancelOrigClientOrderId": NAME.format(1), "newClientOrderId": NAME.format(2)}
     record.sent("order.cancelReplace", 1, **replace, cancelReplaceMode="ALLOW_FAILURE")
     assert record.named == ["S3"]
+
+
+def test_an_order_that_has_ended_is_no_live_one() -> None:
+    for ending in ("cancel", "expire"):
+        record = Record()
+        record.rested(1, qty="0.5")
+        record.line(ending, client_order_id=NAME.format(1))
+        record.rested(2, qty="0.5")
+        assert record.named == []
 
 
 # -- S4: one unresolved mutation --------------------------------------------------------------------------------------
@@ -223,6 +263,47 @@ def test_another_process_s_doubt_is_its_own() -> None:
     assert record.named == []
 
 
+@pytest.mark.parametrize(("status", "code"), [(500, -1006), (408, -1007), (400, -1001), (503, -1008)])
+def test_an_answer_that_says_unknown_does_so_whatever_its_status(status: int, code: int) -> None:
+    record = Record()
+    record.replied(record.placed(NAME.format(1)), status, code=code, msg="unknown")
+    record.placed(NAME.format(2))
+    assert record.named == ["S4"]
+
+
+def test_an_event_tells_as_well_as_a_reply() -> None:
+    record = Record()
+    record.placed(NAME.format(1))
+    record.line("reject", client_order_id=NAME.format(1))
+    record.placed(NAME.format(2))
+    assert record.named == []
+
+
+def test_a_question_that_nobody_answers_tells_nothing() -> None:
+    record = Record()
+    record.placed(NAME.format(1))
+    record.at += 60
+    for _ in range(3):
+        record.sent("order.status", origClientOrderId=NAME.format(1))
+    record.placed(NAME.format(2))
+    assert record.named == ["S4"]
+
+
+def test_a_question_about_another_order_tells_nothing() -> None:
+    record = Record()
+    record.placed(NAME.format(1))
+    record.answered("order.status", origClientOrderId="web_1")
+    record.placed(NAME.format(2))
+    assert record.named == ["S4"]
+
+
+def test_a_cancel_may_be_sent_while_the_order_is_in_doubt() -> None:
+    record = Record()
+    record.placed(NAME.format(1))
+    record.sent("order.cancel", origClientOrderId=NAME.format(1))
+    assert record.named == []
+
+
 # -- S5, S6, S7 -------------------------------------------------------------------------------------------------------
 
 
@@ -275,6 +356,56 @@ def test_an_order_off_the_grid_is_seen_unless_the_rules_have_just_changed() -> N
             record.referee.rules_changed(record.at)
         record.replied(record.placed(NAME.format(1)), 400, code=-1013, msg="Filter failure: LOT_SIZE")
         assert record.named == named
+
+
+def test_an_id_that_was_refused_is_used_up_too() -> None:
+    record = Record()
+    record.replied(record.placed(NAME.format(1)), 400, code=-2010, msg="Account has insufficient balance.")
+    record.placed(NAME.format(1))
+    assert record.named == ["S5"]
+
+
+def test_asking_for_an_id_and_cancelling_it_is_no_second_use() -> None:
+    record = Record()
+    record.rested(1)
+    record.answered("order.status", origClientOrderId=NAME.format(1))
+    record.answered("order.cancel", origClientOrderId=NAME.format(1))
+    assert record.named == []
+
+
+def test_a_hard_stop_is_no_market_order_and_takes_where_it_may_only() -> None:
+    for takes, kind, named in ((True, "MARKET", ["S6"]), (False, "LIMIT", ["S6"]), (True, "LIMIT", [])):
+        record = Record(takes=takes)
+        record.accepted("tt-abc123-aaaaa-1h-1", kind=kind)
+        assert record.named == named
+
+
+def test_a_take_profit_is_no_protective_stop() -> None:
+    record = Record(protects=True)
+    record.accepted(NAME.format(1), kind="STOP_LOSS_LIMIT")
+    assert record.named == ["S6"]
+
+
+def test_a_protective_stop_that_was_triggered_may_take() -> None:
+    record = Record(protects=True)
+    record.accepted("tt-abc123-aaaaa-1h-1", kind="STOP_LOSS_LIMIT")
+    record.line("trigger", client_order_id="tt-abc123-aaaaa-1h-1")
+    record.filled("tt-abc123-aaaaa-1h-1", "1", maker=False, status="FILLED")
+    assert record.named == []
+
+
+def test_a_replacement_whose_new_order_is_off_the_grid_is_seen() -> None:
+    record = Record()
+    inner = {"code": -1111, "msg": "Parameter 'price' has too much precision."}
+    data = {"cancelResult": "SUCCESS", "newOrderResult": "FAILURE", "newOrderResponse": inner}
+    record.replied(record.placed(NAME.format(1)), 409, code=-2021, msg="partially failed", data=data)
+    assert record.named == ["S7"]
+
+
+def test_a_closed_market_is_no_grid() -> None:
+    record = Record()
+    record.replied(record.placed(NAME.format(1)), 400, code=-1013, msg="Market is closed.")
+    assert record.named == []
 
 
 # -- S9, S29, S22, F130 -----------------------------------------------------------------------------------------------
@@ -351,6 +482,92 @@ def test_a_halt_holds_over_a_restart_and_ends_by_resume() -> None:
     assert record.named == ["F130"]
 
 
+@pytest.mark.parametrize("left_out", SYNCED)
+def test_each_answer_is_needed_and_from_this_session(left_out: str) -> None:
+    record = Record()
+    record.connect(2)
+    for method in SYNCED:
+        if method != left_out:
+            record.answered(method, 2)
+    record.placed(NAME.format(1), 2)
+    assert record.named == ["S9"]
+
+
+def test_a_refusal_to_tell_is_no_answer() -> None:
+    record = Record(synced=False)
+    for method in SYNCED:
+        record.replied(record.sent(method), 429, code=-1003, msg="Too many requests.")
+    record.placed(NAME.format(1))
+    assert record.named == ["S9"]
+
+
+def test_a_snapshot_from_before_the_subscription_tells_nothing() -> None:
+    record = Record(synced=False)
+    early = [record.sent(method) for method in SYNCED[1:]]
+    record.replied(early[0])
+    record.answered(SYNCED[0])
+    record.replied(early[1])
+    record.placed(NAME.format(1))
+    assert record.named == ["S9"]
+
+
+def test_a_session_may_subscribe_anew_and_ask_again() -> None:
+    record = Record()
+    for method in SYNCED:
+        record.answered(method)
+    record.placed(NAME.format(1))
+    assert record.named == []
+
+
+def test_a_cancel_needs_no_session_in_step() -> None:
+    record = Record()
+    record.rested(1)
+    record.connect(2)
+    record.sent("order.cancel", 2, origClientOrderId=NAME.format(1))
+    assert record.named == []
+
+
+def _jumpstarted(*, accepted: bool) -> Record:
+    record = Record(synced=False)
+    record.answered(SYNCED[0])
+    record.answered("openOrders.status")
+    asked = record.placed(JUMPSTART)
+    if accepted:
+        record.accepted(JUMPSTART, side="BUY", qty="0.5", price="20")
+        record.line("cancel", client_order_id=JUMPSTART)
+        record.replied(asked)
+    else:
+        record.replied(asked, 400, code=-2010, msg="Account has insufficient balance.")
+    record.placed(NAME.format(1))
+    return record
+
+
+def test_a_jumpstart_learns_the_balances_by_an_order_that_is_accepted() -> None:
+    assert _jumpstarted(accepted=True).named == []
+    assert _jumpstarted(accepted=False).named == ["S9"]
+
+
+def test_another_process_s_readiness_is_its_own() -> None:
+    record = Record()
+    record.referee.life(record.at, 1, "killed")
+    record.referee.life(record.at, 2, "started")
+    record.connect(2)
+    for method in SYNCED:
+        record.answered(method, 2)
+    record.placed("tt-abc123-bbbbb-1t-1", 2)
+    assert record.named == ["S29"]
+
+
+def test_a_process_is_known_by_who_opened_its_connection() -> None:
+    """The first order of one that has died may arrive after the next has begun."""
+    record = Record()
+    record.referee.life(record.at, 1, "killed")
+    record.referee.life(record.at, 2, "started")
+    record.at += 1
+    record.placed(NAME.format(1))
+    assert record.named == []
+
+
 # -- S15, S16 ---------------------------------------------------------------------------------------------------------
 
 
@@ -415,6 +632,40 @@ def test_a_ban_that_was_lifted_is_over() -> None:
     assert record.named == []
 
 
+def test_as_many_connections_in_each_window_are_fine() -> None:
+    record = Record()
+    for number in range(2, 200):
+        record.at += 5.01
+        record.connect(number, "stream")
+    assert record.named == []
+
+
+def test_an_order_that_is_accepted_ends_a_row_of_refusals() -> None:
+    record = _refused(4, 1)
+    record.rested(10, qty="0.1")
+    record.line("cancel", client_order_id=NAME.format(10))
+    record.replied(
+        record.placed(NAME.format(11)), 400, code=-2010, msg="Account has insufficient balance for requested action."
+    )
+    assert record.named == []
+
+
+def test_a_new_process_knows_of_no_refusal() -> None:
+    record = _refused(4, 1)
+    record.referee.life(record.at, 1, "killed")
+    record.reborn()
+    record.replied(
+        record.placed("tt-abc123-bbbbb-1t-1", 2), 400, connection=2,
+        code=-2010, msg="Account has insufficient balance for requested action.",
+    )  # fmt: skip
+    assert record.named == []
+
+
+def test_what_was_under_way_when_it_was_told_may_arrive() -> None:
+    assert _shut_out(told=True, after_s=IN_FLIGHT_S).named == []
+    assert _shut_out(told=True, after_s=IN_FLIGHT_S + 0.1).named == ["S16"]
+
+
 # -- S21, S23, S30 ----------------------------------------------------------------------------------------------------
 
 
@@ -454,6 +705,64 @@ def test_a_balance_that_is_not_accounted_for_is_seen() -> None:
     record.held["FDUSD"] += Decimal("0.01")
     record.filled(NAME.format(1), "0.1")
     assert record.named == ["S30"]
+
+
+def test_replacing_somebody_else_s_order_is_seen() -> None:
+    record = Record()
+    record.sent("order.cancelReplace", newClientOrderId=NAME.format(1), cancelOrigClientOrderId="web_1")
+    assert record.named == ["S21"]
+
+
+@pytest.mark.parametrize("message", [b"\xff\xfe", "[]", "3", '{"id": 1}', '{"method": "time", "params": 3}'])
+def test_what_is_no_request_is_seen(message: str | bytes) -> None:
+    record = Record()
+    record.referee.request(record.at, 1, message)
+    assert record.named == ["S23"]
+
+
+def test_a_request_without_parameters_is_one() -> None:
+    record = Record()
+    record.referee.request(record.at, 1, b'{"id": "a", "method": "time"}')
+    assert record.named == []
+
+
+def test_deposits_and_withdrawals_move_what_they_say() -> None:
+    record = Record()
+    record.line("deposit", asset="ETH", amount="0.5", balances={"ETH": ["1.5", "0"], "FDUSD": ["1000", "0"]})
+    record.line("withdraw", asset="FDUSD", amount="10", balances={"ETH": ["1.5", "0"], "FDUSD": ["990", "0"]})
+    record.line("lock", asset="ETH", amount="1", balances={"ETH": ["0.5", "1"]})
+    assert record.named == []
+    record.line("deposit", asset="ETH", amount="0.5", balances={"ETH": ["1.1", "1"]})
+    assert record.named == ["S30"]
+
+
+def test_an_asset_that_nobody_has_brought_is_seen() -> None:
+    record = Record()
+    record.line("logon", balances={"BNB": ["0", "0"]})
+    assert record.named == []
+    record.line("logon", balances={"BNB": ["0.1", "0"]})
+    assert record.named == ["S30"]
+
+
+def test_a_commission_in_a_third_asset_is_accounted_for() -> None:
+    record = Record()
+    record.line("deposit", asset="BNB", amount="5")
+    record.rested(1, qty="0.5")
+    held = {"ETH": ["0.5", "0"], "FDUSD": ["1450", "0"], "BNB": ["4.999", "0"]}
+    record.line(
+        "fill", client_order_id=NAME.format(1), side="SELL", last_qty="0.5", last_price="900", commission="0.001",
+        commission_asset="BNB", maker=True, status="FILLED", balances=held,
+    )  # fmt: skip
+    assert record.named == []
+
+
+def test_one_error_is_told_once_and_a_negative_balance_too() -> None:
+    record = Record()
+    for _ in range(3):
+        record.line("lock", asset="ETH", amount="1.5", balances={"ETH": ["2", "0"]})
+    assert record.named == ["S30"]
+    record.line("lock", asset="ETH", amount="2.5", balances={"ETH": ["-0.5", "2.5"]})
+    assert record.named == ["S30", "S30"]
 
 
 # -- L3: nothing stays in doubt ---------------------------------------------------------------------------------------
@@ -531,3 +840,21 @@ def test_what_only_the_world_sees_is_written_down_with_its_time() -> None:
     assert [attrs.asdict(each) for each in record.referee.violations] == [
         {"invariant": "L1", "at_s": 12.345679, "what": "not back"}
     ]
+
+
+def test_a_stop_that_was_cut_short_does_not_excuse_the_next_process_s_end() -> None:
+    record = Record()
+    record.referee.life(record.at, 1, "stopping")
+    record.referee.life(record.at, 1, "killed")
+    record.reborn()
+    assert record.named == []
+    record.referee.life(record.at, 2, "ended", 0)
+    assert record.named == ["L6"]
+
+
+def test_somebody_else_s_order_may_stay() -> None:
+    record = Record()
+    record.accepted("web_1", qty="0.1")
+    record.referee.life(record.at, 1, "stopping")
+    record.referee.life(record.at, 1, "ended", 0)
+    assert record.named == []

@@ -31,6 +31,9 @@ import attrs
 OWN = "tt-"
 MUTATIONS = frozenset({"order.place", "order.cancelReplace", "order.amend.keepPriority"})
 CANCELS = frozenset({"order.cancel"})
+SUBSCRIBE, SNAPSHOTS = "userDataStream.subscribe", frozenset({"account.status", "openOrders.status"})
+UNKNOWN_CODES = frozenset({-1000, -1001, -1006, -1007, -1008})
+"""Answers that leave open what became of a request, whatever their status."""
 FORBIDDEN = frozenset({"openOrders.cancelAll"})
 PROTECTIVE = frozenset({"STOP_LOSS_LIMIT"})
 ABSENT_AFTER_S = 10.0
@@ -79,7 +82,6 @@ class _Order:
     price: Decimal
     qty: Decimal
     filled: Decimal = Decimal(0)
-    triggered: bool = False
 
 
 @attrs.define
@@ -104,10 +106,14 @@ class _Session:
     opened_s: float
     life: int
     """The process that opened it."""
-    closed: bool = False
     asked: dict[object, tuple[str, str]] = attrs.field(factory=dict)
     """id -> method and the order that it is about."""
     answered: set[str] = attrs.field(factory=set)
+
+    def forget_snapshots(self) -> None:
+        """A subscription begins: what was asked for before it tells nothing of what came between."""
+        self.answered -= SNAPSHOTS
+        self.asked = {number: asked for number, asked in self.asked.items() if asked[0] not in SNAPSHOTS}
 
 
 class Referee:
@@ -136,7 +142,6 @@ class Referee:
         self._stopping: tuple[float, bool] | None = None
         self._wondered_s = -math.inf
         """When a process last asked for an order that has never come."""
-        self._expected = False
         self._halted_s: float | None = None
         self._flattened = False
         self._away_until = 0.0
@@ -159,10 +164,12 @@ class Referee:
         session = self._sessions.setdefault(connection, _Session(at_s, self._life))
         try:
             asked = json.loads(message)
-            method, params = str(asked["method"]), asked.get("params") or {}
+            method, params = str(asked["method"]), dict(asked.get("params") or {})
         except (ValueError, KeyError, TypeError):
             self._breach("S23", f"connection {connection} sent what is no request: {message[:80]!r}")
             return
+        if method == SUBSCRIBE:
+            session.forget_snapshots()
         name = str(params.get("newClientOrderId") or params.get("origClientOrderId") or "")
         session.asked[asked.get("id")] = method, name
         if method == "order.status" and name.startswith(OWN) and name not in self._names:
@@ -190,16 +197,19 @@ class Referee:
             if method == "order.status":
                 last.found |= answer.get("status") == 200
                 last.asked += code == -2013
-            elif method in MUTATIONS and answer.get("status", 500) < 500:
+            elif method in MUTATIONS and answer.get("status", 500) < 500 and code not in UNKNOWN_CODES:
                 last.answered_at = at_s
         if method in MUTATIONS and answer.get("status") != 200:
             self._refused(answer)
+        elif method in MUTATIONS:
+            self._refusals = "", 0, at_s
 
     def life(self, at_s: float, number: int, what: str, code: int | None = None) -> None:
         """A process: started, ready, stopping, killed, ended."""
         self._now = at_s
         if what == "started":
             self._life, self._stopping = number, None
+            self._refusals = "", 0, at_s  # it cannot know of the earlier ones
         elif what == "ready":
             self._ready.add(number)
         elif what == "stopping":
@@ -265,10 +275,13 @@ class Referee:
 
     # -- the record -------------------------------------------------------------------------------------------------
     def _on_deposit(self, line: Line) -> None:
-        for asset, (free, locked) in line["balances"].items():
-            self._totals[asset] = Decimal(free) + Decimal(locked)
+        self._move(line["asset"], Decimal(line["amount"]))
 
-    _on_withdraw = _on_deposit
+    def _on_withdraw(self, line: Line) -> None:
+        self._move(line["asset"], -Decimal(line["amount"]))
+
+    def _move(self, asset: str, amount: Decimal) -> None:
+        self._totals[asset] = self._totals.get(asset, Decimal(0)) + amount
 
     def _on_lock(self, line: Line) -> None:
         """What is locked from outside is locked by no order: totals stay."""
@@ -282,10 +295,6 @@ class Referee:
         if len(self._connects) > MOST_CONNECTS:
             self._breach("S15", f"{len(self._connects)} connections within {WINDOW_S:g} s")
 
-    def _on_disconnect(self, line: Line) -> None:
-        if line["connection"] in self._sessions:
-            self._sessions[line["connection"]].closed = True
-
     def _on_accept(self, line: Line) -> None:
         name = line["client_order_id"]
         if not name.startswith(OWN):
@@ -294,6 +303,8 @@ class Referee:
             name, line["side"], line["type"], Decimal(line.get("price") or 0), Decimal(line["qty"]),
         )  # fmt: skip
         self._open[name] = order
+        if _reason(name) == "j" and self._last is not None and self._last.name == name:
+            self._sessions[self._last.connection].answered.add("account.status")  # its events tell all balances
         self._numbers[line["order_id"]] = name
         self._recorded(name)
         live = self.open_orders
@@ -308,7 +319,7 @@ class Referee:
         self._recorded(str(line.get("client_order_id")))
 
     def _may_take(self, line: Line) -> bool:
-        reason = line["client_order_id"].split("-")[3][-1:]
+        reason = _reason(line["client_order_id"])
         if line["type"] in PROTECTIVE:
             return self.terms.protects and reason == "h"
         return line["type"] == "LIMIT" and ((reason == "h" and self.terms.takes) or (reason == "m" and self._flattened))
@@ -316,7 +327,7 @@ class Referee:
     def _within(self, order: _Order) -> None:
         """Against all that is held: what the other own orders lock would be a breach of its own."""
         terms = self.terms
-        if order.name.split("-")[3].endswith("j"):  # deep, smallest, and gone at once: it may lean on the reserve
+        if _reason(order.name) == "j":  # deep, smallest, and gone at once: it may lean on the reserve
             terms = attrs.evolve(terms, reserve_base=Decimal(0), reserve_quote=Decimal(0))
         if order.side == "SELL":
             held = self._totals.get(terms.base, Decimal(0)) - terms.reserve_base
@@ -327,17 +338,16 @@ class Referee:
             if order.qty * order.price > held:
                 self._breach("S2", f"{order.name} spends {order.qty * order.price} of {held}")
 
-    def _on_trigger(self, line: Line) -> None:
-        if line.get("client_order_id") in self._open:
-            self._open[line["client_order_id"]].triggered = True
+    def _on_amend(self, line: Line) -> None:
+        if line["client_order_id"] in self._open:
+            self._open[line["client_order_id"]].qty = Decimal(line["qty"])
 
     def _on_fill(self, line: Line) -> None:
         terms, qty, price = self.terms, Decimal(line["last_qty"]), Decimal(line["last_price"])
         sign = 1 if line["side"] == "BUY" else -1
-        self._totals[terms.base] += sign * qty
-        self._totals[terms.quote] -= sign * qty * price
-        asset = line["commission_asset"]
-        self._totals[asset] = self._totals.get(asset, Decimal(0)) - Decimal(line["commission"])
+        self._move(terms.base, sign * qty)
+        self._move(terms.quote, -sign * qty * price)
+        self._move(line["commission_asset"], -Decimal(line["commission"]))
         order = self._open.get(line["client_order_id"])
         if order is None:
             return
@@ -356,9 +366,9 @@ class Referee:
 
     def _check_balances(self, line: Line) -> None:
         for asset, (free, locked) in line.get("balances", {}).items():
-            held = Decimal(free), Decimal(locked)
-            if min(held) < 0 or (asset in self._totals and sum(held) != self._totals[asset]):
-                self._breach("S30", f"{asset}: {sum(held)} told, {self._totals.get(asset)} accounted for")
+            held, due = (Decimal(free), Decimal(locked)), self._totals.get(asset, Decimal(0))
+            if min(held) < 0 or sum(held) != due:
+                self._breach("S30", f"{asset}: {free} free and {locked} locked told, {due} accounted for")
                 self._totals[asset] = Decimal(free) + Decimal(locked)
 
     # -- what is sent -----------------------------------------------------------------------------------------------
@@ -369,10 +379,10 @@ class Referee:
         self._names.add(name)
         if params.get("cancelReplaceMode", "STOP_ON_FAILURE") != "STOP_ON_FAILURE":
             self._breach("S3", f"{name} was sent by {params['cancelReplaceMode']}")
-        if name.split("-")[3:4] and name.split("-")[3].endswith("j"):
+        if _reason(name) == "j":
             self._last = _Mutation(name, connection, self._now)
             return  # a jumpstart's order is how the balances are learnt
-        missing = {"userDataStream.subscribe", "account.status", "openOrders.status"} - session.answered
+        missing = {SUBSCRIBE, *SNAPSHOTS} - session.answered
         if missing:
             self._breach("S9", f"{name} was sent before {', '.join(sorted(missing))} was answered")
         if life not in self._ready:
@@ -455,3 +465,9 @@ class Referee:
 def _nonce(name: str) -> str:
     parts = name.split("-")
     return parts[2] if len(parts) > 2 else ""
+
+
+def _reason(name: str) -> str:
+    """The letter that says what an order is for; "" where the id is none of ours."""
+    parts = name.split("-")
+    return parts[3][-1:] if len(parts) > 3 else ""

@@ -59,6 +59,42 @@ def _verb(*specs: str) -> Callable[[World, random.Random], Heal]:
     return begin
 
 
+def _hang_up(world: World, *names: str) -> None:
+    """Reset what is connected there: who is connected already notices nothing of what befalls who connects."""
+    for name in names:
+        for connection in world.internet.connections(world.hosts[name]):
+            connection.reset()
+
+
+def _refusing(*specs: str) -> Callable[[World, random.Random], Heal]:
+    """Arm one of these, which befall new connections, and have some made."""
+    arm = _verb(*specs)
+
+    def begin(world: World, rng: random.Random) -> Heal:
+        heal = arm(world, rng)
+        _hang_up(world, *rng.choice(((WS_API,), (WS_API, STREAM))))
+        return heal
+
+    return begin
+
+
+def _in_doubt(spec: str) -> Callable[[World, random.Random], Heal]:
+    """Arm what befalls questions about an order, and have one asked: by losing what became of it."""
+    lose, arm = _verb("lose-reply:order.place", "lose-reply:order.cancelReplace"), _verb(spec)
+    silence = _verb("lose-event:executionReport:3")
+
+    def begin(world: World, rng: random.Random) -> Heal:
+        heals = [each(world, rng) for each in (arm, silence, lose)]
+
+        def heal() -> None:
+            for each in heals:
+                each()
+
+        return heal
+
+    return begin
+
+
 def _over(world: World, number: int) -> None:
     try:
         world.exchange.mishaps.heal(number)
@@ -110,14 +146,23 @@ EXCHANGE = (
         begin=_verb("cut:stream:out:{n}", "cut:stream:out:{n}:fin"),
         lasts_s=(20, 60),
     ),
-    Trouble(name="refuse-5xx", faults="F20 F41", begin=_verb("refuse:all:503", "refuse:ws_api:502"), lasts_s=(1, 40)),
     Trouble(
-        name="refuse-429", faults="F17", begin=_verb("refuse:ws_api:429", "refuse:all:429"), lasts_s=(1, 20), slack_s=10
+        name="refuse-5xx", faults="F20 F41", begin=_refusing("refuse:all:503", "refuse:ws_api:502"), lasts_s=(1, 40)
     ),
     Trouble(
-        name="refuse-garbage", faults="F22", begin=_verb("refuse:all:garbage", "refuse:ws_api:garbage"), lasts_s=(1, 30)
+        name="refuse-429",
+        faults="F17",
+        begin=_refusing("refuse:ws_api:429", "refuse:all:429"),
+        lasts_s=(1, 20),
+        slack_s=10,
     ),
-    Trouble(name="refuse-redirect", faults="F21", begin=_verb("refuse:all:302", "refuse:all:200"), lasts_s=(1, 30)),
+    Trouble(
+        name="refuse-garbage",
+        faults="F22",
+        begin=_refusing("refuse:all:garbage", "refuse:ws_api:garbage"),
+        lasts_s=(1, 30),
+    ),
+    Trouble(name="refuse-redirect", faults="F21", begin=_refusing("refuse:all:302", "refuse:all:200"), lasts_s=(1, 30)),
     Trouble(name="kill", faults="F7 F9", begin=_verb("kill", "kill:all:{s}"), weight=2),
     Trouble(
         name="close",
@@ -195,7 +240,7 @@ EXCHANGE = (
     Trouble(
         name="no-such-order",
         faults="F45",
-        begin=_verb("fail:order.status:-2013", "fail:order.status:-2013:not:2"),
+        begin=_in_doubt("fail:order.status:-2013:not:2"),
         lasts_s=(30, 60),
     ),
     Trouble(
@@ -309,6 +354,7 @@ EXCHANGE = (
 
 def _dns(world: World, rng: random.Random) -> Heal:
     world.internet.dns = rng.choice(("fail", "nxdomain", "hang", "slow"))
+    _hang_up(world, *rng.choice(((), (WS_API,), (REST, WS_API, STREAM))))
 
     def heal() -> None:
         world.internet.dns = ""
@@ -322,9 +368,7 @@ def _syn(how: str) -> Callable[[World, random.Random], Heal]:
         weathers = [world.internet.weather(world.hosts[name]) for name in chosen]
         for weather in weathers:
             weather.syn = how
-        for name in chosen if rng.random() < 0.7 else ():
-            for connection in world.internet.connections(world.hosts[name]):
-                connection.reset()
+        _hang_up(world, *(chosen if rng.random() < 0.7 else ()))
 
         def heal() -> None:
             for weather in weathers:
@@ -338,8 +382,7 @@ def _syn(how: str) -> Callable[[World, random.Random], Heal]:
 def _one_bad_address(world: World, rng: random.Random) -> Heal:
     for name in (REST, WS_API, STREAM):
         world.internet.name(name, world.hosts[name], dead_first=True)
-        for connection in world.internet.connections(world.hosts[name]):
-            connection.reset()
+    _hang_up(world, REST, WS_API, STREAM)
 
     def heal() -> None:
         for name in (REST, WS_API, STREAM):
@@ -377,8 +420,7 @@ def _slow(world: World, rng: random.Random) -> Heal:
 def _bad_certificate(world: World, rng: random.Random) -> Heal:
     front = world.fronts[rng.choice((REST, WS_API, STREAM))]
     good, front.context = front.context, rng.choice(world.bad_contexts())
-    for connection in world.internet.connections(world.hosts[world.name_of(front)]):
-        connection.reset()
+    _hang_up(world, world.name_of(front))
 
     def heal() -> None:
         front.context = good

@@ -251,7 +251,7 @@ class Host:
         self.dead = True
         for sock in tuple(self.sockets):
             for pipe in (sock.outward, sock.inward):
-                if silently and isinstance(pipe, LatePipe):
+                if isinstance(pipe, LatePipe) and (silently or pipe.hole):  # a reset vanishes there as all else does
                     pipe.open_hole()
                 elif pipe is not None:
                     pipe.break_off()
