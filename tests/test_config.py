@@ -299,6 +299,7 @@ def test_paper_brings_its_own_exchange_whatever_market_it_relays() -> None:
     assert not load().relayed
 
 
+@pytest.mark.fault("F95")
 def test_the_venues_have_binances_own_ends() -> None:
     settings = load("venue.name=testnet", *AIMED)
     assert settings.urls.ws_api == "wss://ws-api.testnet.binance.vision/ws-api/v3"

@@ -16,6 +16,7 @@ def budget() -> OrderBudget:
     return made
 
 
+@pytest.mark.fault("F118", "F39")
 def test_a_fifth_of_the_order_count_is_held_back() -> None:
     spent = budget()
     now = 1_000_003 * SECOND

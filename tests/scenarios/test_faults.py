@@ -141,8 +141,18 @@ def unheard_of(frame: Frame) -> bool:
     return True
 
 
+def not_subscribed(frame: Frame) -> bool:
+    frame.pop("result", None)
+    msg = "User Data Stream subscription already active."
+    frame |= {"status": 400, "error": {"code": -2035, "msg": msg}}
+    return True
+
+
+@pytest.mark.fault("F30", "F34", "F109", "F113")
 @pytest.mark.parametrize(
-    ("method", "change"), [("order.place", logged_off), ("", unheard_of)], ids=["session lost", "status unknown"]
+    ("method", "change"),
+    [("order.place", logged_off), ("", unheard_of), ("userDataStream.subscribe", not_subscribed)],
+    ids=["session lost", "status unknown", "subscription refused"],
 )
 def test_what_one_epoch_cannot_make_sense_of_the_next_one_asks_for(
     method: str, change: Callable[[Frame], bool], market: Path
@@ -150,7 +160,7 @@ def test_what_one_epoch_cannot_make_sense_of_the_next_one_asks_for(
     fault = Rewrite(method, change)
     run = played(fault, market)
     assert fault.count == 1
-    assert len(run.epochs_ended()) == 1
+    assert len(run.epochs_ended()) == 1  # the cause is named once, whatever it tore down
     assert (run.clean, run.verdict.left_open, run.verdict.most_live) == (True, [], 1)
 
 

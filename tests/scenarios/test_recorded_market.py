@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,26 @@ def test_commission_is_paid_from_what_is_received(tmp_path: Path) -> None:
 
     verdict = judge(read(tmp_path / "audit"), maker=Decimal("0.0001"))
     assert verdict.exits
+
+
+@pytest.mark.fault("F128")
+def test_the_fee_is_the_accounts_where_none_is_set(tmp_path: Path) -> None:
+    """Assets and grid are told by exchangeInfo, the commission by the account: none of them is a constant."""
+    market = tmp_path / "solfdusd.txt"
+    market.write_text(
+        "".join(raw_lines(CAPTURES[1], 2000)).replace("ETHUSDT", "SOLFDUSD").replace("ethusdt", "solfdusd")
+    )
+    run = tetrio(
+        "serve", "--market", market, "--speed", "max", "--config", REPLAY, "--set", "strategy.fee=auto",
+        "--set", "venue.maker=0.00075", "--journal", tmp_path / "journal",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    told = [json.loads(line) for line in (tmp_path / "journal").read_text().splitlines()]
+    assert {fact["fee"] for fact in told if fact["kind"] == "rebuilt" and "fee" in fact} == {0.00075}
+    assert {asset for fact in told if fact["kind"] == "balance" for asset in fact.get("balances", {})} == {
+        "SOL",
+        "FDUSD",
+    }
 
 
 class TestOtherCaptures:
