@@ -72,6 +72,7 @@ __all__ = [
 ]
 
 Fact = float | int | str | bool | None
+MOST_FLAT = 20_000  # klines without a trade that are made one by one: more than any window and history
 
 
 class Word(enum.Enum):
@@ -291,7 +292,10 @@ def _roll(new: State, at_ms: int) -> None:
     if forming is None or at_ms < forming.open_ms + length:
         return
     close, opened = forming.close, at_ms // length * length
-    for open_ms in range(forming.open_ms + length, opened + 1, length):
+    first = forming.open_ms + length
+    if (opened - first) // length > MOST_FLAT:  # so long nobody traded: the channel has been flat for long
+        first = opened - MOST_FLAT * length
+    for open_ms in range(first, opened + 1, length):
         new.indicators_before, new.finished = new.indicators, new.forming
         new.indicators = new.indicators.push(forming)
         new.forming = forming = Kline(open_ms, close, close, close, close)

@@ -170,8 +170,27 @@ class Rebuilder:
         for slack_ms in (SLACK_MS, WIDE_MS):
             for each in await self._tape.read(trade.at_ms - slack_ms, trade.at_ms + slack_ms):
                 if each.first_id <= trade.trade_id <= each.last_id:
-                    return Quote(each.price, each.price, trade.trade_id, each.at_ms * 1_000_000)
-        return trade.observation
+                    return Quote(each.price, each.price, trade.trade_id, each.at_ms * NS_MS)
+        found = await self._by_number(trade.trade_id)
+        return trade.observation if found is None else found
+
+    async def _by_number(self, trade_id: int) -> Quote | None:
+        """The same where the two clocks are far apart, as beside a recorded market: by halves, as ids only grow."""
+        newest = await self._rest.aggregates(self._rules, limit=1)
+        if not newest or trade_id > newest[-1].last_id:
+            return None
+        most = newest[-1].agg_id
+        least = max(0, most - (newest[-1].last_id - trade_id))  # an aggregate has one trade at least
+        while least <= most:
+            middle = (least + most) // 2
+            page = await self._rest.aggregates(self._rules, from_id=middle, limit=1)
+            if not page or page[0].first_id > trade_id:
+                most = middle - 1
+            elif page[0].last_id < trade_id:
+                least = page[0].agg_id + 1
+            else:
+                return Quote(page[0].price, page[0].price, trade_id, page[0].at_ms * NS_MS)
+        return None
 
     async def _formed(self, at_ms: int, trade_id: int) -> State:
         """The klines as they were just before a trade."""
