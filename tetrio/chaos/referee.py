@@ -41,6 +41,7 @@ PROBES = 2
 WINDOW_S, MOST_CONNECTS = 300.0, 60
 """Connections within five minutes: two faces, 30 each."""
 SAME_REFUSALS, PROBE_S = 3, 55.0
+TIMED_OUT = 5
 IN_FLIGHT_S = 6.0
 """For what a process had sent, or a slow network still carries, when it died or was told to halt."""
 STAMP_OFF_S = 2.0
@@ -450,6 +451,8 @@ class Referee:
 
     # -- how a process ends -----------------------------------------------------------------------------------------
     def _ended(self, number: int, code: int | None) -> None:
+        if code == TIMED_OUT and number not in self._ready:
+            return  # it found no exchange: its supervisor starts another
         if self._stopping is None:
             self._breach("L6", f"process {number} ended by itself, with exit code {code}")
             return
