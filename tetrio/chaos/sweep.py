@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import itertools
 import math
 import random
 import tempfile
@@ -18,23 +19,29 @@ from pathlib import Path
 import attrs
 import trio
 
+from tetrio.chaos.aim import Way, lose_reply, nibble, say
 from tetrio.chaos.circumstances import LIVELY
 from tetrio.chaos.referee import Referee, Violation
 from tetrio.chaos.run import Demand, Witness, terms_of
-from tetrio.chaos.states import IN_FLIGHT, state_of
+from tetrio.chaos.states import state_of, state_of_request
 from tetrio.chaos.trace import Trace
 from tetrio.chaos.world import Circumstances, World, running
 from tetrio.net import virtual
 from tetrio.net.internet import with_internet
-from tetrio.operator import Order
 from tetrio.sim.fault.mishaps import Armed
 
 REBIRTH_S = 1.0
 KILLED_S = 60.0
 """Of the run in which a bot is killed."""
 EPISODE_S, QUIET_S = 8.0, 1.0
-LOOK_EVERY = 20
+LOOK_EVERY = 5
 """Steps between two looks at the executor's state, while a run is measured."""
+EVERY_S = 3.0
+EPISODES: tuple[Way, ...] = (
+    say("exit"), say("exit"), nibble, nibble, say("flatten"), say("exit"), say("disarm"), say("exit"),
+    lose_reply("disarm"), say("exit"), say("exit"), lambda world: world.life.stop(),
+)  # fmt: skip
+"""What happens one after the other, `EVERY_S` apart, over and over."""
 SETTLED = Circumstances(settings=(*LIVELY, "exit.chase=join"), fund="ETH=0.4,FDUSD=0", fills="touch")
 
 
@@ -83,7 +90,7 @@ class _Play:
                 if befall is not None:
                     befall(world)
                 nursery.start_soon(self._keep_alive, nursery)
-                nursery.start_soon(self._want_exits)
+                nursery.start_soon(self._operate)
                 with trio.move_on_after(self.seconds):
                     await trio.sleep(math.inf)
                 with trio.fail_after(300):
@@ -95,12 +102,12 @@ class _Play:
             await life.ended.wait()
             await trio.sleep(REBIRTH_S)
 
-    async def _want_exits(self) -> None:
-        """The operator wants one exit after the other."""
-        while True:
-            await trio.sleep(3.0)
-            if self.world.lives and self.world.life.status.phase == "ready" and not self.world.life.status.armed:
-                self.world.say(Order(word="exit", by="chaos"))
+    async def _operate(self) -> None:
+        """What the operator wants, and the public and the network do, so that no state is left out."""
+        for step in itertools.cycle(EPISODES):
+            await trio.sleep(EVERY_S)
+            if self.world.lives and self.world.life.status.phase == "ready":
+                step(self.world)
 
     def point(self, at: int, state: str) -> Point:
         """What became of it."""
@@ -119,9 +126,9 @@ def measure(seed: int, seconds: float) -> Length:
             steps = step
             states[step] = state_of(play.world.life.bot)
 
-    def requested(method: str) -> None:
-        if method in IN_FLIGHT:
-            states[play.trace.steps] = IN_FLIGHT[method]
+    def requested(message: str | bytes) -> None:
+        if trio.current_time() < seconds and (state := state_of_request(play.world.life.bot, message)):
+            states[play.trace.steps] = state
 
     play.trace.on_step = look
     play.witness.on_request = requested
@@ -141,15 +148,17 @@ class Place:
 
 
 def steps(seed: int, count: int, seconds: float = KILLED_S) -> list[Place]:
-    """So many steps, spread over the run of a seed."""
-    length = measure(seed, seconds)
-    known = sorted(length.states)
-    places = []
-    for number in range(count):
-        step = 1 + length.steps * number // count
-        nearest = min(known, key=lambda each: abs(each - step))
-        places.append(Place(seed, step, length.states[nearest]))
-    return places
+    """So many steps of the run of a seed, as many in each state of the executor; at short ones some steps later too."""
+    known = collections.defaultdict[str, list[int]](list)
+    for step, state in sorted(measure(seed, seconds).states.items()):
+        known[state].append(step)
+    share = -(-count // len(known))
+    places = [
+        Place(seed, seen[(number * max(1, len(seen) // share)) % len(seen)] + number // len(seen), state)
+        for number in range(share)
+        for state, seen in sorted(known.items())
+    ]
+    return places[:count]
 
 
 def bytes_to_cut(seed: int, count: int) -> list[Place]:
