@@ -100,6 +100,8 @@ class Aim:
                     self.hit()
                 elif (way := WAYS[self.state].get(now)) is not None:
                     way(world)
+                    if state_now(world) == self.state:
+                        self.hit()
                     await self._watch(world)
                 else:
                     await trio.sleep(LOOK_S)

@@ -17,7 +17,7 @@ UNREACHABLE: dict[tuple[str, str], str] = {
     ("sigterm", "stopping"): "a stop is under way: a second one is not even looked at",
 }
 """(trouble, state) -> why it cannot be in that state."""
-PER_SEED = 16
+PER_SEED = 10
 """Cells that ten minutes of a seed aim at, about."""
 
 
@@ -34,7 +34,7 @@ def aims(seed: int) -> Iterator[tuple[str, str]]:
     others = _from([cell for cell in cells if cell[0] not in CHATTING], seed * PER_SEED)
     if not has_telegram(seed):
         return others
-    return _alternately(_from(chatting, seed // TELEGRAM_EVERY * (PER_SEED // 2)), others)
+    return _alternately(_from(chatting, seed // TELEGRAM_EVERY * PER_SEED // 2), others)
 
 
 def _from(cells: list[tuple[str, str]], start: int) -> Iterator[tuple[str, str]]:
