@@ -23,8 +23,8 @@ DUSTY = ("ETH=0.0021,FDUSD=4", "ETH=0.0016,FDUSD=0", "ETH=0,FDUSD=7.5")
 """Hardly an order's worth: what is left of a part is too small to sell."""
 GUARDS = ("risk.max_daily_loss=0.9", "risk.max_drawdown=0.9")
 """So far away that they are watched and never trip."""
-TELEGRAM_EVERY = 3
-"""Every third seed has a chat: its TLS costs as much as a third of all the rest."""
+TELEGRAM_EVERY = 4
+"""Every fourth seed has a chat: its TLS costs as much as a third of all the rest."""
 
 
 def has_telegram(seed: int) -> bool:

@@ -19,7 +19,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from tetrio.chaos.aim import Way, lose_reply, nibble, say
+from tetrio.chaos.aim import Aim
 from tetrio.chaos.circumstances import LIVELY
 from tetrio.chaos.referee import Referee, Violation
 from tetrio.chaos.run import Demand, Witness, terms_of
@@ -36,12 +36,11 @@ KILLED_S = 60.0
 EPISODE_S, QUIET_S = 8.0, 1.0
 LOOK_EVERY = 5
 """Steps between two looks at the executor's state, while a run is measured."""
-EVERY_S = 3.0
-EPISODES: tuple[Way, ...] = (
-    say("exit"), say("exit"), nibble, nibble, say("flatten"), say("exit"), say("disarm"), say("exit"),
-    lose_reply("disarm"), say("exit"), say("exit"), lambda world: world.life.stop(),
+PAUSE_S = 1.0
+ORDER = (
+    "resting", "partial", "replacing", "cancelling", "taking", "sent", "unknown", "idle", "resyncing", "stopping",
 )  # fmt: skip
-"""What happens one after the other, `EVERY_S` apart, over and over."""
+"""States that the executor is brought into, one after the other, over and over."""
 SETTLED = Circumstances(settings=(*LIVELY, "exit.chase=join"), fund="ETH=0.4,FDUSD=0", fills="touch")
 
 
@@ -74,7 +73,11 @@ class _Play:
         self.trace = Trace()
         self.referee = Referee(terms_of(circumstances))
         self.witness = Witness(self.referee, self.trace)
+        self.witness.on_request = self._requested
+        self.on_state: Callable[[str], None] = lambda state: None
+        """Called with the state that a request is sent in."""
         self.world: World
+        self._aim: Aim | None = None
 
     def run(self, befall: Callable[[World], None] | None = None) -> None:
         """From the beginning to the demand for progress; `befall` is called once the world is there."""
@@ -103,11 +106,19 @@ class _Play:
             await trio.sleep(REBIRTH_S)
 
     async def _operate(self) -> None:
-        """What the operator wants, and the public and the network do, so that no state is left out."""
-        for step in itertools.cycle(EPISODES):
-            await trio.sleep(EVERY_S)
-            if self.world.lives and self.world.life.status.phase == "ready":
-                step(self.world)
+        """The operator, the public and the network see to it that no state is left out."""
+        for state in itertools.cycle(ORDER):
+            await trio.sleep(PAUSE_S)
+            if self.world.lives:
+                self._aim = Aim(state, lambda _: None)
+                await self._aim.take(self.world, lambda: False)
+
+    def _requested(self, message: str | bytes) -> None:
+        state = state_of_request(self.world.life.bot, message)
+        if state:
+            self.on_state(state)
+        if self._aim is not None and state == self._aim.state:
+            self._aim.hit()
 
     def point(self, at: int, state: str) -> Point:
         """What became of it."""
@@ -126,12 +137,12 @@ def measure(seed: int, seconds: float) -> Length:
             steps = step
             states[step] = state_of(play.world.life.bot)
 
-    def requested(message: str | bytes) -> None:
-        if trio.current_time() < seconds and (state := state_of_request(play.world.life.bot, message)):
+    def requested(state: str) -> None:
+        if trio.current_time() < seconds:
             states[play.trace.steps] = state
 
     play.trace.on_step = look
-    play.witness.on_request = requested
+    play.on_state = requested
     play.run()
     return Length(steps=steps, states=states)
 

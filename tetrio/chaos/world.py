@@ -56,7 +56,7 @@ KEY = "chaos"
 CHAT, OPERATOR = -111, 7
 """A group: it is written to every three seconds at most, which is a third of the work of a private chat."""
 BEGIN_NS = 1_767_225_600 * NS
-EVENTS_PER_S = 1.2
+EVENTS_PER_S = 1.0
 PORT = 443
 LAST_WORDS_S = 0.4
 
