@@ -41,11 +41,13 @@ def _lose_session(world: World) -> None:
         connection.reset()
 
 
-def lose_reply(word: str) -> Way:
+def lose_reply(method: str, word: str) -> Way:
     """The operator says this, and the answer to what follows from it is lost."""
 
     def way(world: World) -> None:
-        world.exchange.mishaps.arm("lose-reply:order.*")
+        spec = f"lose-reply:{method}"
+        if all(told["spec"] != spec or told["state"] == "over" for told in world.exchange.mishaps.listing()):
+            world.exchange.mishaps.arm(spec)
         say(word)(world)
 
     return way
@@ -54,6 +56,14 @@ def lose_reply(word: str) -> Way:
 def nibble(world: World) -> None:
     """The public takes a part of what rests."""
     world.market.nibble(world.resting_exit)
+
+
+def use_up(world: World) -> None:
+    """What was to bring about a state, and has not struck, strikes no more."""
+    for told in world.exchange.mishaps.listing():
+        if told["state"] != "over":
+            assert isinstance(told["id"], int), "faults are numbered"
+            world.exchange.mishaps.heal(told["id"])
 
 
 def _all(way: Way) -> dict[str, Way]:
@@ -69,7 +79,11 @@ WAYS: dict[str, dict[str, Way]] = {
     "replacing": {"idle": _EXIT},
     "cancelling": {"idle": _EXIT, "resting": _DISARM, "partial": _DISARM},
     "taking": _all(say("flatten")),
-    "unknown": {"idle": lose_reply("exit"), "resting": lose_reply("disarm"), "partial": lose_reply("disarm")},
+    "unknown": {
+        "idle": lose_reply("order.place", "exit"),
+        "resting": lose_reply("order.cancel", "disarm"),
+        "partial": lose_reply("order.cancel", "disarm"),
+    },
     "resyncing": _all(_lose_session),
     "stopping": _all(lambda world: world.life.stop()),
 }

@@ -21,7 +21,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from tetrio.chaos.aim import Aim, state_now
+from tetrio.chaos.aim import Aim, state_now, use_up
 from tetrio.chaos.circumstances import drawn
 from tetrio.chaos.coverage import aims
 from tetrio.chaos.referee import BACK_S, RESOLVED_S, RESTING_S, UNKNOWN_STOP_S, Referee, Terms, Violation
@@ -258,11 +258,7 @@ class Chaos:
         self._calm = True  # what is still aimed at a state does not strike any more
         for heal in list(self._heals.values()):
             heal()
-        mishaps = self.world.exchange.mishaps
-        for told in mishaps.listing():  # what provoked a state, and was not used up
-            if told["state"] != "over":
-                assert isinstance(told["id"], int), "faults are numbered"
-                mishaps.heal(told["id"])
+        use_up(self.world)
         in_force = bool(self._heals)
         self._heals.clear()
         now = trio.current_time()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import collections
 import functools
 import itertools
-import math
 import random
 import tempfile
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from tetrio.chaos.aim import Aim
+from tetrio.chaos.aim import Aim, use_up
 from tetrio.chaos.circumstances import LIVELY
 from tetrio.chaos.referee import Referee, Violation
 from tetrio.chaos.run import Demand, Witness, terms_of
@@ -93,9 +92,9 @@ class _Play:
                 if befall is not None:
                     befall(world)
                 nursery.start_soon(self._keep_alive, nursery)
-                nursery.start_soon(self._operate)
                 with trio.move_on_after(self.seconds):
-                    await trio.sleep(math.inf)
+                    await self._operate()
+                use_up(world)
                 with trio.fail_after(300):
                     await Demand(world, self.referee, 0.0, QUIET_S).all()
 

@@ -339,7 +339,7 @@ EXCHANGE = (
         ),
         lasts_s=(30, 60),
     ),
-    Trouble(name="stale-market", faults="F4", begin=_verb("garble-event:@*:stale:all"), lasts_s=(5, 40)),
+    Trouble(name="stale-market", faults="F4", begin=_verb("garble-event:@*:stale:all"), lasts_s=(5, 40), slack_s=60),
     Trouble(
         name="lose-market",
         faults="F88 F89",
@@ -516,9 +516,14 @@ def _step(world: World, rng: random.Random) -> Heal:
 
 
 def _revoke(world: World, rng: random.Random) -> Heal:
-    """The key is gone: nothing but the operator helps, and the process says so and ends; then there is one again."""
+    """The key is gone, and the bot hardly asks any more; then the operator makes one, and starts the bot again."""
     world.revoke_key()
-    return world.restore_key
+
+    def heal() -> None:
+        world.restore_key()
+        world.life.stop()
+
+    return heal
 
 
 MACHINE = (
