@@ -168,10 +168,10 @@ class Chaos:
         self.counts: collections.Counter[str] = collections.Counter()
         self.cells: set[tuple[str, str]] = set()
         self._rng = random.Random(f"{world.seed}:chaos")  # noqa: S311 - a plan
-        self._heals: dict[int, Heal] = {}
+        self._heals: dict[str, Heal] = {}
+        """Of what is in force, by name: two of a kind would each undo the other."""
         self._healed: list[tuple[float, float]] = []
         """(when, slack)."""
-        self._numbers = 0
         self._aims = aims(world.seed)
         self._waiting: list[Aim] = []
         self._over = self._calm = False
@@ -225,7 +225,7 @@ class Chaos:
                 aim.hit()
 
     def _strike(self, trouble: Trouble, state: str, lasts_s: float) -> None:
-        if self._calm or self._over or self.world.life.dead:
+        if self._calm or self._over or self.world.life.dead or trouble.name in self._heals:
             return
         self.witness.trace.tell(f"trouble {trouble.name} ({state}) for {lasts_s:.1f} s")
         heal = trouble.begin(self.world, self._rng)
@@ -236,17 +236,12 @@ class Chaos:
             self.cells.add((trouble.name, state))
         if trouble.changes_rules:
             self.witness.referee.rules_changed(trio.current_time())
-        self._numbers += 1
-        number = self._numbers
-        self._heals[number] = heal or (lambda: None)
-        self.nursery.start_soon(self._heal_later, number, trouble, lasts_s)
+        self._heals[trouble.name] = heal or (lambda: None)
+        self.nursery.start_soon(self._heal_later, trouble, lasts_s)
 
-    async def _heal_later(self, number: int, trouble: Trouble, lasts_s: float) -> None:
+    async def _heal_later(self, trouble: Trouble, lasts_s: float) -> None:
         await trio.sleep(lasts_s)
-        self._heal(number, trouble)
-
-    def _heal(self, number: int, trouble: Trouble) -> None:
-        heal = self._heals.pop(number, None)
+        heal = self._heals.pop(trouble.name, None)
         if heal is not None:
             heal()
             self._healed.append((trio.current_time(), trouble.slack_s))
