@@ -12,6 +12,7 @@ import gc
 import logging
 import random
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import attrs
@@ -27,6 +28,7 @@ from tetrio.net.internet import with_internet
 
 GIVEN = Circumstances(settings=(*LIVELY, "exit.chase=join"), fund="ETH=0.4,FDUSD=0", telegram=False)
 HOUR_S, WARM_S = 3600.0, 600.0
+MOST_TOLD = 15
 MOST_MORE = 1.15
 """What may be held at the end, as a multiple of what was held when it was warm."""
 
@@ -53,7 +55,7 @@ class Held:
         return f"{self.rss_kib:8} KiB {self.tasks:4} tasks {self.descriptors:4} descriptors {self.objects:8} objects"
 
 
-async def _live(hours: float, every_s: float, place: Path) -> list[Held]:
+async def _live(hours: float, every_s: float, place: Path, traced: bool) -> list[Held]:
     witness = Witness(Referee(terms_of(GIVEN)), Trace())
     held: list[Held] = []
     async with with_internet(random.Random("soak")) as internet:
@@ -67,7 +69,12 @@ async def _live(hours: float, every_s: float, place: Path) -> list[Held]:
             for hour in range(1, round(hours) + 1):
                 await trio.sleep_until(hour * HOUR_S)
                 held.append(Held.now())
+                if traced and hour == 1:
+                    tracemalloc.start()
                 print(f"{hour:6} h {held[-1]} {witness.referee.counts['connect']:6} connections", flush=True)
+            if traced:
+                for each in tracemalloc.take_snapshot().statistics("filename")[:MOST_TOLD]:
+                    print(f"{each.size // 1024:8} KiB in {each.count:7} pieces: {each.traceback}")
     return held
 
 
@@ -85,10 +92,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, default=192.0)
     parser.add_argument("--every", type=float, default=180.0, help="s between two resets: a thousand take 50 h")
+    parser.add_argument("--trace", action="store_true", help="slowly: tell which files hold what is new since hour 1")
     options = parser.parse_args()
     logging.getLogger("tetrio").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="tetrio-soak-") as place:
-        held = virtual.run(functools.partial(_live, options.hours, options.every, Path(place)), 1)
+        held = virtual.run(functools.partial(_live, options.hours, options.every, Path(place), options.trace), 1)
     first, last = held[min(1, len(held) - 1)], held[-1]
     flat = last.rss_kib <= first.rss_kib * MOST_MORE and last.descriptors <= first.descriptors + 4
     print("flat" if flat else "grows", f"from {first} to {last}")
