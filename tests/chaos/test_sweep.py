@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tetrio.chaos import sweep
+from tetrio.chaos.states import STATES
 
-SEED, SECONDS = 1, 12.0
+SEED, SECONDS = 1, 45.0
 
 
 @pytest.fixture(scope="module")
@@ -15,11 +16,11 @@ def length() -> sweep.Length:
 
 
 def test_an_episode_visits_the_states_that_one_can_die_in(length: sweep.Length) -> None:
-    assert {"resyncing", "idle", "sent", "resting", "replacing"} <= set(length.states.values())
+    assert set(length.states.values()) == set(STATES)
 
 
-@pytest.mark.fault("F68", "F84", "F101")
-@pytest.mark.parametrize("state", ["resyncing", "sent", "resting", "replacing"])
+@pytest.mark.fault("F68", "F84", "F100", "F101")
+@pytest.mark.parametrize("state", STATES)
 def test_a_bot_that_dies_in_that_state_is_mended_by_the_next(length: sweep.Length, state: str) -> None:
     """S12, as far as the exchange can see it: F68, F84, F101."""
     step = next(step for step, seen in length.states.items() if seen == state)
@@ -35,3 +36,9 @@ def test_a_link_that_is_cut_behind_a_byte_is_mended(direction: str, byte: int) -
     point = sweep.cut_at(SEED, byte, direction)
     assert point.state == direction, "the cut has struck"
     assert point.violations == [], point.last
+
+
+def test_points_are_spread_evenly_over_the_states() -> None:
+    counts = dict(sweep.states([sweep.Point(at=each.at, state=each.state, violations=[], last=[])
+                                for each in sweep.steps(SEED, 50, SECONDS)]))  # fmt: skip
+    assert counts == dict.fromkeys(sorted(STATES), 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from tests.live.test_sleeve import NAME, RULES, make, position, report, sent
@@ -29,6 +30,19 @@ def test_an_order_taken_for_absent_that_rests_after_all_is_ours_again() -> None:
     sleeve.take_report(report("NEW"))
     (order,) = sleeve.unfinished()
     assert (order.state, order.order_id) == (OrderState.OPEN, 77)
+
+
+def test_an_order_that_is_ours_again_is_as_old_as_it_was() -> None:
+    """What is oldest makes way, where two rest."""
+    sleeve, newer = make(), NAME[:-1] + "9"
+    sent(sleeve)
+    sleeve.learn(NAME, OrderEvent.LOSE)
+    sleeve.learn(NAME, OrderEvent.ABSENT)
+    older = sleeve.get(NAME)
+    assert older is not None
+    sleeve.sent(attrs.evolve(older, client_order_id=newer, state=OrderState.SENT))
+    sleeve.take_report(report("NEW"))
+    assert [order.client_order_id for order in sleeve.unfinished()] == [NAME, newer]
 
 
 def test_the_last_word_on_an_earlier_process_s_order_is_no_second_instance() -> None:

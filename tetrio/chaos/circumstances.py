@@ -12,15 +12,38 @@ LIVELY = (
     "strategy.kline_interval=1s", "strategy.kline_history=120", "strategy.donchian_window=20", "exit.requote_ms=250",
 )  # fmt: skip
 """Thresholds for a market that does in minutes what others do in days."""
+ESCALATIONS = ((20, 30), (20, 30), (5, 10), (0, 0), (2, 0))
+"""(after s, basis points): the bot's own, hasty, never, by time alone."""
+FUNDS = (
+    "", "ETH=0.4,FDUSD=0", "ETH=0,FDUSD=900", "ETH=0.2,FDUSD=40",
+    "ETH=25,FDUSD=1", "ETH=60,FDUSD=0", "ETH=0,FDUSD=150000", "ETH=20,FDUSD=40000",
+)  # fmt: skip
+"""From small to large against the book, whose best prices show some three ETH: large exits fill in parts."""
+DUSTY = ("ETH=0.0021,FDUSD=4", "ETH=0.0016,FDUSD=0", "ETH=0,FDUSD=7.5")
+"""Hardly an order's worth: what is left of a part is too small to sell."""
+GUARDS = ("risk.max_daily_loss=0.9", "risk.max_drawdown=0.9")
+"""So far away that they are watched and never trip."""
+TELEGRAM_EVERY = 4
+"""Every fourth seed has a chat: its TLS costs as much as a third of all the rest."""
+
+
+def has_telegram(seed: int) -> bool:
+    """Whether a seed's bot has a chat."""
+    return seed % TELEGRAM_EVERY == 1
 
 
 def drawn(seed: int) -> Circumstances:
     """The circumstances of a seed."""
     rng = random.Random(f"{seed}:circumstances")  # noqa: S311 - a plan
+    after_s, bps = rng.choice(ESCALATIONS)
     settings = [
         *LIVELY,
-        f"exit.chase={rng.choice(('join', 'join', 'improve', 'touch'))}",
+        f"exit.chase={rng.choice(('join', 'join', 'improve', 'touch', 'peg'))}",
         f"exit.on_stop={rng.choice(('cancel', 'cancel', 'leave'))}",
+        f"exit.protect={rng.choice(('off', 'off', 'stop', 'trailing'))}",
+        f"exit.escalate_after_s={after_s}",
+        f"exit.escalate_bps={bps}",
+        f"strategy.reference={rng.choice(('trade', 'trade', 'book'))}",
         f"strategy.stop_confirm={rng.choice((1, 1, 3))}",
         f"account.reconcile={rng.choice(('snapshot', 'snapshot', 'snapshot', 'jumpstart'))}",
     ]
@@ -28,11 +51,16 @@ def drawn(seed: int) -> Circumstances:
         settings += ["symbol.reserve_base=0.01"]
     if rng.random() < 0.2:
         settings += ["symbol.max_notional=600"]
+    if rng.random() < 0.3:
+        settings += GUARDS
+    if dusty := rng.random() < 0.1:
+        settings += ["exit.dust_after_s=5"]
     return Circumstances(
         settings=tuple(settings),
-        fund=rng.choice(("", "ETH=0.4,FDUSD=0", "ETH=0,FDUSD=900", "ETH=0.2,FDUSD=40", "ETH=25,FDUSD=1")),
+        fund=rng.choice(DUSTY if dusty else FUNDS),
         maker=rng.choice(("0", "0", "0.001")),
         taker=rng.choice(("0", "0.001")),
         fills=rng.choice(("queue", "touch", "through")),
         discount=rng.random() < 0.1,
+        telegram=has_telegram(seed),
     )

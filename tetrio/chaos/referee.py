@@ -47,6 +47,8 @@ IN_FLIGHT_S = 6.0
 STAMP_OFF_S = 2.0
 """By how much the stamp of a request may be off, clocks that are wrong included."""
 BACK_S, RESTING_S, RESOLVED_S, STOP_S, UNKNOWN_STOP_S = 30.0, 35.0, 45.0, 5.0, 15.0
+UNSAFE = 6
+"""The exit code of a process whose key is refused."""
 Line = Mapping[str, Any]
 
 
@@ -136,6 +138,8 @@ class Referee:
         self._last: _Mutation | None = None
         self._refusals: tuple[str, int, float] = ("", 0, 0.0)
         self._rules_changed = -1e9
+        self._leapt_s = 0.0
+        self._unsafe_until = -math.inf
         self._life = 0
         self._ready: set[int] = set()
         self._dead_s: dict[int, float] = {}
@@ -250,6 +254,14 @@ class Referee:
         told_s = self._away_told_s
         if told_s is not None and told_s + IN_FLIGHT_S < at_s < self._away_until:
             self._breach("S16", f"a connection while shut out for {self._away_until - at_s:.1f} s more")
+
+    def key_known(self, at_s: float, known: bool) -> None:
+        """The bot's key is revoked, or known again: a process that is told that it is no key ends as unsafe."""
+        self._unsafe_until = at_s + IN_FLIGHT_S if known else math.inf
+
+    def leapt(self, by_s: float) -> None:
+        """The date has gone on by so much more than the time: later requests are stamped by it."""
+        self._leapt_s += by_s
 
     def rules_changed(self, at_s: float) -> None:
         """The symbol's rules or status have changed: an order on its way may not fit them."""
@@ -401,7 +413,7 @@ class Referee:
     def _stamped_s(self, params: Line) -> float:
         """When a request was made, by its own word; bytes may lie on the wire for as long as it is dark."""
         stamp = params.get("timestamp")
-        return (stamp - self.terms.begin_ms) / 1000 if isinstance(stamp, int) else self._now
+        return (stamp - self.terms.begin_ms) / 1000 - self._leapt_s if isinstance(stamp, int) else self._now
 
     def _life_of(self, name: str) -> int:
         """Which process made an id: each has a nonce of its own."""
@@ -454,6 +466,8 @@ class Referee:
         if code == TIMED_OUT and number not in self._ready:
             return  # it found no exchange: its supervisor starts another
         if self._stopping is None:
+            if code == UNSAFE and self._now < self._unsafe_until:
+                return
             self._breach("L6", f"process {number} ended by itself, with exit code {code}")
             return
         began_s, doubtful = self._stopping

@@ -21,11 +21,13 @@ from pathlib import Path
 import attrs
 import trio
 
+from tetrio.chaos.aim import Aim, state_now, use_up
 from tetrio.chaos.circumstances import drawn
+from tetrio.chaos.coverage import aims
 from tetrio.chaos.referee import BACK_S, RESOLVED_S, RESTING_S, UNKNOWN_STOP_S, Referee, Terms, Violation
-from tetrio.chaos.states import IN_FLIGHT, STATES, state_of
+from tetrio.chaos.states import state_of_request
 from tetrio.chaos.trace import Trace
-from tetrio.chaos.troubles import PROVOKED, TROUBLES, Heal, Trouble
+from tetrio.chaos.troubles import CHATTING, TROUBLES, Heal, Trouble, in_vain
 from tetrio.chaos.world import BEGIN_NS, Circumstances, Life, World, running
 from tetrio.journal import Fact
 from tetrio.net import virtual
@@ -34,13 +36,9 @@ from tetrio.operator import Order
 from tetrio.wire.frames import FrameReader
 
 WARM_S = 15.0
-AIMED = 0.7
-"""Share of the troubles that wait for a state."""
-AIM_S = 40.0
-"""For so long."""
+AIMED = 0.8
+"""Share of the troubles that are aimed at a state, in the order of `coverage.aims`; the others strike at once."""
 LOOK_S = 0.2
-LOOK_CLOSELY_S, PROVOKED_S = 0.004, 1.5
-"""Some states last for a round trip: they are brought about, and waited for with open eyes."""
 AT_ONCE = 3
 """Troubles in force at a time, at most."""
 REBIRTH_S = (0.5, 8.0)
@@ -59,6 +57,8 @@ class Result:
     sha256: str
     virtual_s: float
     wall_s: float
+    cpu_s: float
+    """Of this process: what the machine does beside does not count."""
     steps: int
     faults: dict[str, int]
     violations: list[Violation]
@@ -74,8 +74,8 @@ class Witness:
 
     def __init__(self, referee: Referee, trace: Trace) -> None:
         self.referee, self.trace = referee, trace
-        self.on_request: Callable[[str], None] | None = None
-        """Called with the method of each request, before it is served."""
+        self.on_request: Callable[[str | bytes], None] | None = None
+        """Called with each request, before it is served."""
         self.on_first: list[str] = []
         self.undisturbed: Callable[[], bool] = lambda: True
         """Whether an answer of the exchange is certain to arrive, as far as other troubles go."""
@@ -106,7 +106,7 @@ class Witness:
         self.referee.request(self._now(), connection, message)
         self._look()
         if self.on_request is not None:
-            self.on_request(_method(message))
+            self.on_request(message)
 
     def reply(self, connection: int, frame: bytes) -> None:
         """The exchange has answered one."""
@@ -145,17 +145,19 @@ class Witness:
         """It does so no more."""
         self.referee.let_in()
 
+    def key_known(self, known: bool) -> None:
+        """The bot's key is revoked, or known again."""
+        self.referee.key_known(self._now(), known)
+
+    def leapt(self, by_s: float) -> None:
+        """The date has gone on by so much more than the time."""
+        self.trace.tell(f"the date has leapt by {by_s:.3f} s")
+        self.referee.leapt(by_s)
+
     def knocked(self) -> None:
         """A connection has come about."""
         self.referee.knocked(self._now())
         self._look()
-
-
-def _method(message: str | bytes) -> str:
-    try:
-        return str(json.loads(message)["method"])
-    except (ValueError, KeyError, TypeError):
-        return ""
 
 
 class Chaos:
@@ -166,12 +168,12 @@ class Chaos:
         self.counts: collections.Counter[str] = collections.Counter()
         self.cells: set[tuple[str, str]] = set()
         self._rng = random.Random(f"{world.seed}:chaos")  # noqa: S311 - a plan
-        self._heals: dict[int, Heal] = {}
+        self._heals: dict[str, Heal] = {}
+        """Of what is in force, by name: two of a kind would each undo the other."""
         self._healed: list[tuple[float, float]] = []
         """(when, slack)."""
-        self._numbers = 0
-        self._awaited: dict[str, list[Callable[[], None]]] = {}
-        self._expected_end = False
+        self._aims = aims(world.seed)
+        self._waiting: list[Aim] = []
         self._over = self._calm = False
         witness.on_request = self._requested
         witness.undisturbed = lambda: len(self._heals) <= 1
@@ -194,67 +196,52 @@ class Chaos:
                 self.nursery.start_soon(self._one, self._draw())
 
     def _draw(self) -> tuple[Trouble, str, float]:
-        weights = [each.weight for each in TROUBLES.values()]
-        (trouble,) = self._rng.choices(list(TROUBLES.values()), weights)
-        state = self._rng.choice(STATES) if self._rng.random() < AIMED else ""
+        if self._rng.random() < AIMED:
+            name, state = next(self._aims)
+            trouble = TROUBLES[name]
+        else:
+            known = [
+                each for each in TROUBLES.values() if self.world.circumstances.telegram or each.name not in CHATTING
+            ]
+            (trouble,) = self._rng.choices(known, [each.weight for each in known])
+            state = ""
         return trouble, state, self._rng.uniform(*trouble.lasts_s)
 
     async def _one(self, drawn: tuple[Trouble, str, float]) -> None:
         trouble, state, lasts_s = drawn
-        if state in IN_FLIGHT.values():
-            self._awaited.setdefault(state, []).append(lambda: self._strike(trouble, state, lasts_s))
+        if not state:
+            self._strike(trouble, state_now(self.world), lasts_s)
             return
-        if state and self._state() != state:
-            await self._wait_for(state)
-        self._strike(trouble, self._state(), lasts_s)
+        aim = Aim(state, lambda now: self._strike(trouble, now, lasts_s))
+        self._waiting.append(aim)
+        await aim.take(self.world, lambda: self._calm)
+        self._waiting.remove(aim)
 
-    async def _wait_for(self, state: str) -> None:
-        """Until the executor is in that state, or will not be."""
-        with trio.move_on_after(AIM_S):
-            look_s = LOOK_S
-            if state in PROVOKED:
-                while self._state() not in PROVOKED[state].out_of:  # noqa: ASYNC110
-                    await trio.sleep(LOOK_S)
-                if self._calm:
-                    return
-                PROVOKED[state].by(self.world)
-                look_s = LOOK_CLOSELY_S
-            with trio.move_on_after(PROVOKED_S if state in PROVOKED else AIM_S):
-                while self._state() != state:  # noqa: ASYNC110 - a state has no event, and time is virtual
-                    await trio.sleep(look_s)
-
-    def _state(self) -> str:
-        life = self.world.life
-        return "" if life.dead else state_of(life.bot)
-
-    def _requested(self, method: str) -> None:
-        """A request has just come: what was aimed at its being under way strikes now."""
-        state = IN_FLIGHT.get(method)
-        waiting = self._awaited.get(state or "")
-        if waiting:
-            waiting.pop(0)()
+    def _requested(self, message: str | bytes) -> None:
+        """A request has just come: what is aimed at its being under way strikes now."""
+        if self._waiting and not self.world.life.dead:
+            state = state_of_request(self.world.life.bot, message)
+            for aim in [aim for aim in self._waiting if aim.state == state][:1]:
+                aim.hit()
 
     def _strike(self, trouble: Trouble, state: str, lasts_s: float) -> None:
-        if self._calm or self._over or self.world.life.dead:
+        if self._calm or self._over or self.world.life.dead or trouble.name in self._heals:
+            return
+        self.witness.trace.tell(f"trouble {trouble.name} ({state}) for {lasts_s:.1f} s")
+        heal = trouble.begin(self.world, self._rng)
+        if in_vain(heal):
             return
         self.counts[trouble.name] += 1
         if state:
             self.cells.add((trouble.name, state))
-        self.witness.trace.tell(f"trouble {trouble.name} ({state}) for {lasts_s:.1f} s")
-        heal = trouble.begin(self.world, self._rng)
-        if trouble.name in ("halted-symbol", "change-filters"):
+        if trouble.changes_rules:
             self.witness.referee.rules_changed(trio.current_time())
-        self._numbers += 1
-        number = self._numbers
-        self._heals[number] = heal or (lambda: None)
-        self.nursery.start_soon(self._heal_later, number, trouble, lasts_s)
+        self._heals[trouble.name] = heal or (lambda: None)
+        self.nursery.start_soon(self._heal_later, trouble, lasts_s)
 
-    async def _heal_later(self, number: int, trouble: Trouble, lasts_s: float) -> None:
+    async def _heal_later(self, trouble: Trouble, lasts_s: float) -> None:
         await trio.sleep(lasts_s)
-        self._heal(number, trouble)
-
-    def _heal(self, number: int, trouble: Trouble) -> None:
-        heal = self._heals.pop(number, None)
+        heal = self._heals.pop(trouble.name, None)
         if heal is not None:
             heal()
             self._healed.append((trio.current_time(), trouble.slack_s))
@@ -264,14 +251,9 @@ class Chaos:
     def heal_all(self) -> float:
         """Everything is well from now on; how much longer than usual a bot may need."""
         self._calm = True  # what is still aimed at a state does not strike any more
-        self._awaited.clear()
         for heal in list(self._heals.values()):
             heal()
-        mishaps = self.world.exchange.mishaps
-        for told in mishaps.listing():  # what provoked a state, and was not used up
-            if told["state"] != "over":
-                assert isinstance(told["id"], int), "faults are numbered"
-                mishaps.heal(told["id"])
+        use_up(self.world)
         in_force = bool(self._heals)
         self._heals.clear()
         now = trio.current_time()
@@ -358,7 +340,7 @@ def run_seed(seed: int, hours: float, rate: float = 1.0, circumstances: Circumst
     hours   of virtual time before everything is healed
     rate    troubles, as a multiple of `FAULTS_PER_HOUR`
     """
-    began, given = time.perf_counter(), circumstances or drawn(seed)
+    began, worked, given = time.perf_counter(), time.process_time(), circumstances or drawn(seed)
     trace = Trace()
     referee = Referee(terms_of(given))
     witness = Witness(referee, trace)
@@ -375,6 +357,7 @@ def run_seed(seed: int, hours: float, rate: float = 1.0, circumstances: Circumst
         sha256=trace.sha256(),
         virtual_s=virtual_s,
         wall_s=time.perf_counter() - began,
+        cpu_s=time.process_time() - worked,
         steps=trace.steps,
         faults=dict(sorted(counts.items())),
         violations=referee.violations,
@@ -415,6 +398,7 @@ def terms_of(given: Circumstances) -> Terms:
         base="ETH",
         quote="FDUSD",
         on_stop=settings.get("exit.on_stop", "cancel"),
+        takes=float(settings.get("exit.escalate_after_s", 1)) > 0 or float(settings.get("exit.escalate_bps", 1)) > 0,
         protects=settings.get("exit.protect", "off") != "off",
         reserve_base=Decimal(settings.get("symbol.reserve_base", "0")),
         reserve_quote=Decimal(settings.get("symbol.reserve_quote", "0")),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 from tetrio.core.orders import OrderState
 from tetrio.live.bot import Bot
 
 IN_FLIGHT = {"order.place": "sent", "order.cancelReplace": "replacing", "order.cancel": "cancelling"}
 """A request that is under way -> the state it is sent in."""
+ASKING = "order.status"
+"""Of an order in doubt, where the bot is neither coming nor going."""
 STATES = ("idle", "sent", "resting", "partial", "replacing", "cancelling", "unknown", "taking", "resyncing", "stopping")
 
 
@@ -29,3 +33,17 @@ def state_of(bot: Bot) -> str:
             return "sent"
         return "partial" if order.filled_lots else "resting"
     return "idle"
+
+
+def state_of_request(bot: Bot, message: str | bytes) -> str:
+    """The state of the executor that has just sent this; "" where it says nothing of it."""
+    now = state_of(bot)
+    if now in ("resyncing", "stopping"):
+        return ""  # last words, and first questions
+    asked = json.loads(message)
+    method = asked.get("method")
+    if asked.get("params", {}).get("timeInForce") == "IOC":
+        return "taking"
+    if method == ASKING:
+        return now if now == "unknown" else ""
+    return IN_FLIGHT.get(method, "")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import collections
 import functools
-import math
+import itertools
 import random
 import tempfile
 from collections.abc import Callable, Sequence
@@ -18,23 +18,28 @@ from pathlib import Path
 import attrs
 import trio
 
+from tetrio.chaos.aim import Aim, use_up
 from tetrio.chaos.circumstances import LIVELY
 from tetrio.chaos.referee import Referee, Violation
 from tetrio.chaos.run import Demand, Witness, terms_of
-from tetrio.chaos.states import IN_FLIGHT, state_of
+from tetrio.chaos.states import state_of, state_of_request
 from tetrio.chaos.trace import Trace
 from tetrio.chaos.world import Circumstances, World, running
 from tetrio.net import virtual
 from tetrio.net.internet import with_internet
-from tetrio.operator import Order
 from tetrio.sim.fault.mishaps import Armed
 
 REBIRTH_S = 1.0
 KILLED_S = 60.0
 """Of the run in which a bot is killed."""
 EPISODE_S, QUIET_S = 8.0, 1.0
-LOOK_EVERY = 20
+LOOK_EVERY = 5
 """Steps between two looks at the executor's state, while a run is measured."""
+PAUSE_S = 1.0
+ORDER = (
+    "resting", "partial", "replacing", "cancelling", "taking", "sent", "unknown", "idle", "resyncing", "stopping",
+)  # fmt: skip
+"""States that the executor is brought into, one after the other, over and over."""
 SETTLED = Circumstances(settings=(*LIVELY, "exit.chase=join"), fund="ETH=0.4,FDUSD=0", fills="touch")
 
 
@@ -67,7 +72,11 @@ class _Play:
         self.trace = Trace()
         self.referee = Referee(terms_of(circumstances))
         self.witness = Witness(self.referee, self.trace)
+        self.witness.on_request = self._requested
+        self.on_state: Callable[[str], None] = lambda state: None
+        """Called with the state that a request is sent in."""
         self.world: World
+        self._aim: Aim | None = None
 
     def run(self, befall: Callable[[World], None] | None = None) -> None:
         """From the beginning to the demand for progress; `befall` is called once the world is there."""
@@ -83,9 +92,9 @@ class _Play:
                 if befall is not None:
                     befall(world)
                 nursery.start_soon(self._keep_alive, nursery)
-                nursery.start_soon(self._want_exits)
                 with trio.move_on_after(self.seconds):
-                    await trio.sleep(math.inf)
+                    await self._operate()
+                use_up(world)
                 with trio.fail_after(300):
                     await Demand(world, self.referee, 0.0, QUIET_S).all()
 
@@ -95,12 +104,20 @@ class _Play:
             await life.ended.wait()
             await trio.sleep(REBIRTH_S)
 
-    async def _want_exits(self) -> None:
-        """The operator wants one exit after the other."""
-        while True:
-            await trio.sleep(3.0)
-            if self.world.lives and self.world.life.status.phase == "ready" and not self.world.life.status.armed:
-                self.world.say(Order(word="exit", by="chaos"))
+    async def _operate(self) -> None:
+        """The operator, the public and the network see to it that no state is left out."""
+        for state in itertools.cycle(ORDER):
+            await trio.sleep(PAUSE_S)
+            if self.world.lives:
+                self._aim = Aim(state, lambda _: None)
+                await self._aim.take(self.world, lambda: False)
+
+    def _requested(self, message: str | bytes) -> None:
+        state = state_of_request(self.world.life.bot, message)
+        if state:
+            self.on_state(state)
+        if self._aim is not None and state == self._aim.state:
+            self._aim.hit()
 
     def point(self, at: int, state: str) -> Point:
         """What became of it."""
@@ -119,12 +136,12 @@ def measure(seed: int, seconds: float) -> Length:
             steps = step
             states[step] = state_of(play.world.life.bot)
 
-    def requested(method: str) -> None:
-        if method in IN_FLIGHT:
-            states[play.trace.steps] = IN_FLIGHT[method]
+    def requested(state: str) -> None:
+        if trio.current_time() < seconds:
+            states[play.trace.steps] = state
 
     play.trace.on_step = look
-    play.witness.on_request = requested
+    play.on_state = requested
     play.run()
     return Length(steps=steps, states=states)
 
@@ -141,15 +158,17 @@ class Place:
 
 
 def steps(seed: int, count: int, seconds: float = KILLED_S) -> list[Place]:
-    """So many steps, spread over the run of a seed."""
-    length = measure(seed, seconds)
-    known = sorted(length.states)
-    places = []
-    for number in range(count):
-        step = 1 + length.steps * number // count
-        nearest = min(known, key=lambda each: abs(each - step))
-        places.append(Place(seed, step, length.states[nearest]))
-    return places
+    """So many steps of the run of a seed, as many in each state of the executor; at short ones some steps later too."""
+    known = collections.defaultdict[str, list[int]](list)
+    for step, state in sorted(measure(seed, seconds).states.items()):
+        known[state].append(step)
+    share = -(-count // len(known))
+    places = [
+        Place(seed, seen[(number * max(1, len(seen) // share)) % len(seen)] + number // len(seen), state)
+        for number in range(share)
+        for state, seen in sorted(known.items())
+    ]
+    return places[:count]
 
 
 def bytes_to_cut(seed: int, count: int) -> list[Place]:

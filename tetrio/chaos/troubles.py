@@ -6,13 +6,15 @@ operator's. A trouble begins at once, says how long it wants to last, and hands 
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 
 import attrs
 
 from tetrio.chaos.bot_api import Reply, error
-from tetrio.chaos.world import REST, STREAM, TELEGRAM, WS_API, World
+from tetrio.chaos.world import CHAT, REST, STREAM, TELEGRAM, WS_API, World
+from tetrio.chaos.world import OPERATOR as USER
 from tetrio.operator import Order
 from tetrio.sim.fault.faults import FaultError
 
@@ -34,11 +36,18 @@ class Trouble:
     """By how much longer than usual a bot may stay away after it: some answers ask it to."""
     lethal: bool = False
     """It ends the process: another is started."""
+    changes_rules: bool = False
+    """An order on its way may not fit the symbol's rules any more."""
     weight: float = 1.0
 
 
 def _nothing() -> None:
     """There is nothing to heal."""
+
+
+def in_vain(heal: Heal | None) -> bool:
+    """Whether a trouble that has handed this back has not begun at all: there was nothing for it to befall."""
+    return heal is _nothing
 
 
 # -- by the exchange's own verbs --------------------------------------------------------------------------------------
@@ -48,13 +57,14 @@ def _verb(*specs: str) -> Callable[[World, random.Random], Heal]:
     """Arm one of these; `{n}` is a number of bytes, `{s}` a short time."""
 
     def begin(world: World, rng: random.Random) -> Heal:
-        spec = rng.choice(specs).format(n=rng.randrange(1, 4000), s=f"{rng.uniform(0.05, 4):.3f}s")
-        mishaps = world.exchange.mishaps
-        try:
-            armed = mishaps.arm(spec)
-        except FaultError:
-            return _nothing  # there is one of the kind already, or too little to withdraw
-        return lambda: _over(world, armed.id)
+        for spec in rng.sample(specs, len(specs)):
+            text = spec.format(n=rng.randrange(1, 4000), s=f"{rng.uniform(0.05, 4):.3f}s")
+            try:
+                armed = world.exchange.mishaps.arm(text)
+            except FaultError:
+                continue  # there is one of the kind already, or too little to withdraw
+            return functools.partial(_over, world, armed.id)
+        return _nothing
 
     return begin
 
@@ -104,17 +114,34 @@ def _over(world: World, number: int) -> None:
 
 def _external_lock(world: World, rng: random.Random) -> Heal:
     """The exchange's verb locks and forgets: what is locked has to be released by another."""
-    asset, amount = rng.choice((("ETH", "0.002"), ("FDUSD", "5")))
     mishaps = world.exchange.mishaps
-    try:
-        mishaps.arm(f"external-lock:{asset}:{amount}")
-    except FaultError:
-        return _nothing  # there is not so much to lock
+    for asset, amount in rng.sample((("ETH", "0.002"), ("FDUSD", "5"), ("ETH", "0.0001"), ("FDUSD", "0.1")), 4):
+        try:
+            mishaps.arm(f"external-lock:{asset}:{amount}")
+        except FaultError:
+            continue  # there is not so much to lock
+        return functools.partial(_release, world, f"external-lock:{asset}:-{amount}")
+    return _nothing
 
-    def heal() -> None:
-        mishaps.arm(f"external-lock:{asset}:-{amount}")
 
-    return heal
+def _release(world: World, spec: str) -> None:
+    world.exchange.mishaps.arm(spec)
+
+
+def _change_filters(world: World, rng: random.Random) -> Heal:
+    """Stricter rules, which an order that rests, or is about to be sent, may not fit; and back."""
+    before = world.exchange.venue.rules
+    name, text = rng.choice(
+        (
+            ("min_notional", str(rng.choice((20, 100, 400)))),
+            ("max_qty_lots", str(rng.choice((1000, 20_000)))),
+            ("min_qty_lots", str(rng.choice((10, 500)))),
+            ("peg_allowed", "false"),
+        )
+    )
+    back = str(getattr(before, name)).lower()
+    world.exchange.mishaps.arm(f"change-filters:{name}={text}")
+    return functools.partial(_release, world, f"change-filters:{name}={back}")
 
 
 def _ban(world: World, rng: random.Random) -> Heal:
@@ -312,7 +339,7 @@ EXCHANGE = (
         ),
         lasts_s=(30, 60),
     ),
-    Trouble(name="stale-market", faults="F4", begin=_verb("garble-event:@*:stale:all"), lasts_s=(5, 40)),
+    Trouble(name="stale-market", faults="F4", begin=_verb("garble-event:@*:stale:all"), lasts_s=(5, 40), slack_s=60),
     Trouble(
         name="lose-market",
         faults="F88 F89",
@@ -320,10 +347,27 @@ EXCHANGE = (
         lasts_s=(30, 60),
     ),
     Trouble(
-        name="halted-symbol", faults="F91", begin=_verb("halt", "break", "cancel-only"), lasts_s=(2, 70), slack_s=35
+        name="halted-symbol",
+        faults="F91",
+        begin=_verb("halt", "break", "cancel-only"),
+        lasts_s=(2, 70),
+        slack_s=35,
+        changes_rules=True,
+    ),
+    Trouble(
+        name="change-filters",
+        faults="F92",
+        begin=_change_filters,
+        lasts_s=(2, 60),
+        slack_s=35,
+        changes_rules=True,
     ),
     Trouble(name="deposit", faults="F77", begin=_verb("deposit:ETH:0.01", "deposit:FDUSD:25")),
-    Trouble(name="withdraw", faults="F77 F129", begin=_verb("withdraw:ETH:0.001", "withdraw:FDUSD:3")),
+    Trouble(
+        name="withdraw",
+        faults="F77 F129",
+        begin=_verb("withdraw:ETH:0.001", "withdraw:FDUSD:3", "withdraw:ETH:0.0001", "withdraw:FDUSD:0.2"),
+    ),
     Trouble(
         name="external-lock",
         faults="F78",
@@ -453,10 +497,11 @@ def _stop(world: World, rng: random.Random) -> None:
 
 
 def _suspend(world: World, rng: random.Random) -> None:
-    """The machine slept: its connections are nobody's any more."""
+    """The machine slept: its connections are nobody's any more, and the date has gone on without it."""
     for name in (REST, WS_API, STREAM, TELEGRAM):
         for connection in world.internet.connections(world.hosts[name]):
             connection.go_dark()
+    world.leap(rng.uniform(1, 90))
 
 
 def _step(world: World, rng: random.Random) -> Heal:
@@ -470,12 +515,22 @@ def _step(world: World, rng: random.Random) -> Heal:
     return heal
 
 
+def _revoke(world: World, rng: random.Random) -> Heal:
+    """The key is gone, and the bot hardly asks any more; then the operator makes one, and starts the bot again."""
+    world.revoke_key()
+
+    def heal() -> None:
+        world.restore_key()
+        world.life.stop()
+
+    return heal
+
+
 MACHINE = (
     Trouble(name="sigkill", faults="F27 F68 F84 F101", begin=_kill, lethal=True, weight=4),
+    Trouble(name="revoke", faults="F31", begin=_revoke, lasts_s=(1, 20), slack_s=45, lethal=True, weight=0.5),
     Trouble(name="sigterm", faults="F69 F100", begin=_stop, lethal=True, weight=2),
 )
-"""`suspend` and `step` come with a bot that measures its clock anew (`CLOCKS`)."""
-
 CLOCKS = (
     Trouble(name="suspend", faults="F97", begin=_suspend),
     Trouble(name="clock-step", faults="F96 F99", begin=_step, lasts_s=(1, 30)),
@@ -561,38 +616,40 @@ OPERATOR = (
     Trouble(name="disarm", faults="", begin=_say("disarm", force=True)),
 )
 
+MARKET = (
+    Trouble(name="storm", faults="F94", begin=lambda world, rng: world.market.storm(1000)),
+    Trouble(
+        name="outlier",
+        faults="F86",
+        begin=lambda world, rng: world.market.outlier(rng.choice((-1, 1)) * rng.uniform(0.005, 0.05)),
+    ),
+    Trouble(
+        name="gap",
+        faults="F72 F87",
+        begin=lambda world, rng: world.market.gap(rng.choice((-1, 1)) * rng.uniform(0.004, 0.03)),
+    ),
+)
+
+
+def _write(world: World, rng: random.Random) -> Heal:
+    """Somebody types a word, and presses Yes a little later where the bot asks back."""
+    word = rng.choice(("exit", "flatten", "disarm", "pause"))
+    world.telegram.say(CHAT, USER, f"/{word}")
+    if word == "flatten":
+        world.witness.said(word)  # as soon as it is pressed
+
+    def heal() -> None:
+        if questions := [each for each in world.telegram.written if each.buttons]:
+            world.telegram.press(USER, questions[-1], "Yes")
+        world.telegram.say(CHAT, USER, "/resume")
+
+    return heal
+
+
+CHATS = (Trouble(name="telegram-words", faults="F73 F130", begin=_write, lasts_s=(4, 20)),)
+CHATTING = frozenset(each.name for each in (*TELEGRAMS, *CHATS))
+"""Those that need a chat."""
 TROUBLES: dict[str, Trouble] = {
-    each.name: each for each in (*EXCHANGE, *NETWORK, *MACHINE, *CLOCKS, *TELEGRAMS, *OPERATOR)
+    each.name: each for each in (*EXCHANGE, *NETWORK, *MACHINE, *CLOCKS, *MARKET, *TELEGRAMS, *CHATS, *OPERATOR)
 }
 """By name."""
-
-
-# -- states that are too short to be waited for -----------------------------------------------------------------------
-
-
-@attrs.frozen
-class Provoked:
-    """How the executor is brought into a state."""
-
-    by: Callable[[World], None]
-    out_of: frozenset[str]
-    """The states in which that can be done."""
-
-
-def _lose_session(world: World) -> None:
-    for connection in world.internet.connections(world.hosts[WS_API]):
-        connection.reset()
-
-
-def _lose_next_reply(world: World) -> None:
-    world.exchange.mishaps.arm("lose-reply:order.*")
-    world.say(Order(word="exit", by="chaos"))
-
-
-_AT_WORK = frozenset({"idle", "resting", "partial"})
-PROVOKED = {
-    "resyncing": Provoked(_lose_session, _AT_WORK),
-    "stopping": Provoked(lambda world: world.life.stop(), _AT_WORK),
-    "taking": Provoked(lambda world: world.say(Order(word="flatten", by="chaos")), _AT_WORK),
-    "unknown": Provoked(_lose_next_reply, _AT_WORK),
-}

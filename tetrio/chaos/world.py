@@ -28,7 +28,9 @@ from tetrio.app import opening_funds
 from tetrio.beside import Beside, Surroundings
 from tetrio.chaos.authority import Authority, Front
 from tetrio.chaos.bot_api import TOKEN, FakeBotApi
+from tetrio.chaos.market import RoughMarket
 from tetrio.config import Config
+from tetrio.core.market import Side
 from tetrio.errors import TetrioError, leaves
 from tetrio.journal import Fact, Journal
 from tetrio.live.bot import Bot
@@ -39,7 +41,7 @@ from tetrio.net.trust import trusting
 from tetrio.operator import Order
 from tetrio.sim.engine.clearing import Discount
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
-from tetrio.sim.market.tape import open_market
+from tetrio.sim.face.venue import ACCOUNT
 from tetrio.status import Status
 from tetrio.wire.sign import Signer
 
@@ -51,9 +53,10 @@ REST, WS_API, STREAM, TELEGRAM = (
 )
 FACES = {"rest": REST, "ws_api": WS_API, "stream": STREAM}
 KEY = "chaos"
-CHAT, OPERATOR = 111, 7
+CHAT, OPERATOR = -111, 7
+"""A group: it is written to every three seconds at most, which is a third of the work of a private chat."""
 BEGIN_NS = 1_767_225_600 * NS
-EVENTS_PER_S = 2.0
+EVENTS_PER_S = 1.0
 PORT = 443
 LAST_WORDS_S = 0.4
 
@@ -88,6 +91,12 @@ class Witness(Protocol):
     def let_in(self) -> None:
         """It does so no more."""
 
+    def key_known(self, known: bool) -> None:
+        """The bot's key is revoked, or known again."""
+
+    def leapt(self, by_s: float) -> None:
+        """The date has gone on by so much more than the time."""
+
     def knocked(self) -> None:
         """A connection to a face of the exchange has come about."""
 
@@ -106,16 +115,28 @@ class _Lines:
         """Told already."""
 
 
-class HostClock:
-    """The date on one machine: it goes on with trio's clock, and may be set."""
+class TrueDate:
+    """The date as the exchange has it: it goes on with trio's clock, and leaps while the bot's machine sleeps."""
 
     def __init__(self) -> None:
-        self.off_ns = 0
-        """How far it is from the true date."""
+        self.leapt_ns = 0
 
     def now_ns(self) -> int:
         """The date, ns since 1970 UTC."""
-        return BEGIN_NS + round(trio.current_time() * NS) + self.off_ns
+        return BEGIN_NS + round(trio.current_time() * NS) + self.leapt_ns
+
+
+@attrs.define
+class HostClock:
+    """The date on one machine, which may be set."""
+
+    true: TrueDate
+    off_ns: int = 0
+    """How far it is from the true date."""
+
+    def now_ns(self) -> int:
+        """The date, ns since 1970 UTC."""
+        return self.true.now_ns() + self.off_ns
 
 
 @attrs.frozen(kw_only=True)
@@ -129,6 +150,8 @@ class Circumstances:
     taker: str = "0"
     fills: str = "queue"
     discount: bool = False
+    telegram: bool = True
+    """Whether there is a chat that is told."""
 
 
 class Life:
@@ -210,9 +233,10 @@ class World:
         token = directory / "token"
         token.touch(0o600)
         token.write_text(TOKEN)
-        self.clock = HostClock()
+        self.date = TrueDate()
+        self.clock = HostClock(self.date)
         self.config = _configured(circumstances, token)
-        self.market = open_market("synthetic", None, seed=seed, start_ns=BEGIN_NS, events_per_s=EVENTS_PER_S)
+        self.market = RoughMarket(seed, BEGIN_NS, EVENTS_PER_S)
         self.signer, self.authority, contexts = _secrets(seed)
         self.exchange = Exchange(self._exchange_config())
         self.exchange.venue.addresses.on_banned = witness.told_away
@@ -236,7 +260,7 @@ class World:
             market=self.market,
             keys={KEY: self.signer.verifier},
             funds=opening_funds(self.market, given.fund),
-            clocks=Clocks(self._true_ns, joined=False),
+            clocks=Clocks(self.date.now_ns, joined=False),
             maker=Decimal(given.maker),
             taker=Decimal(given.taker),
             fills=given.fills,
@@ -247,10 +271,6 @@ class World:
             audit=_Lines(self.witness.audit),  # type: ignore[arg-type]  # as much of a stream as the audit uses
             tap=self.witness,
         )
-
-    @staticmethod
-    def _true_ns() -> int:
-        return BEGIN_NS + round(trio.current_time() * NS)
 
     def setup(self) -> Setup:
         """What each life is told."""
@@ -275,6 +295,28 @@ class World:
         answer = self.life.bot.commander.obey(order)
         if answer.done:
             self.witness.said(order.word)
+
+    def leap(self, by_s: float) -> None:
+        """The bot's machine has slept for so long: the date has gone on, its other clock has not."""
+        self.date.leapt_ns += round(by_s * NS)
+        self.witness.leapt(by_s)
+
+    def revoke_key(self) -> None:
+        """The bot's API key is not known any more."""
+        self.witness.key_known(False)
+        self.exchange.mishaps.arm(f"revoke:{KEY}")
+
+    def restore_key(self) -> None:
+        """It is known again, as after the operator has made it anew."""
+        self.exchange.venue.keys.add(KEY, self.signer.verifier)
+        self.witness.key_known(True)
+
+    def resting_exit(self) -> tuple[Side, int, int] | None:
+        """Side, price in ticks and lots of an order of the bot's that is on the book; None without one."""
+        for order in self.exchange.venue.engine.open_orders(ACCOUNT, self.market.symbol):
+            if order.working_ms >= 0 and order.remaining > 1:
+                return order.side, order.limit, order.remaining
+        return None
 
     def name_of(self, front: Front) -> str:
         """The name at which a front is to be had."""
@@ -330,10 +372,12 @@ def _secrets(seed: int) -> tuple[Signer, Authority, dict[str, ssl.SSLContext]]:
 
 
 def _configured(circumstances: Circumstances, token: Path) -> Config:
-    settings = [
-        *circumstances.settings, f"telegram.token_file={token}", f"telegram.chats={CHAT}", f"telegram.users={OPERATOR}",
-        f"telegram.url=https://{TELEGRAM}",
-    ]  # fmt: skip
+    settings = [*circumstances.settings]
+    if circumstances.telegram:
+        settings += [
+            f"telegram.token_file={token}", f"telegram.chats={CHAT}", f"telegram.users={OPERATOR}",
+            f"telegram.url=https://{TELEGRAM}",
+        ]  # fmt: skip
     return config.load(None, {}, [config.from_option(text) for text in settings])
 
 

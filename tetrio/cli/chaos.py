@@ -68,15 +68,20 @@ def _chaos(options: argparse.Namespace) -> int:
     seeds = _seeds(options)
     bad = 0
     cells: set[tuple[str, str]] = set()
+    virtual_s = wall_s = cpu_s = 0.0
     for result in _results(seeds, options):
         bad += bool(result.violations)
         cells |= result.cells
+        virtual_s, wall_s, cpu_s = virtual_s + result.virtual_s, wall_s + result.wall_s, cpu_s + result.cpu_s
         print(json.dumps(_as_json(result)) if options.json else _as_text(result, options.seed is not None), flush=True)
     if not options.json and len(seeds) > 1:
         from tetrio.chaos.coverage import table
 
         print(table(cells))
-        print(f"{len(seeds)} seeds, {bad} with a violation")
+        print(
+            f"{len(seeds)} seeds, {bad} with a violation; {virtual_s:.0f} virtual s, "
+            f"{virtual_s / cpu_s:.0f} a second of processor, {virtual_s / wall_s:.0f} a second of clock and process"
+        )
     return 1 if bad else 0
 
 
@@ -162,13 +167,14 @@ def _as_text(result: Result, whole: bool) -> str:
     if result.violations or whole:
         lines += [f"    {line}" for line in result.last]
     lines += [f"  {each.invariant} violated at {each.at_s:.3f} s: {each.what}" for each in result.violations]
-    speed, verdict = result.virtual_s / result.wall_s, "OK"
+    verdict = "OK"
     if result.violations:
         verdict = f"{len(result.violations)} violations"
     lines.append(
         f"seed {result.seed}: {sum(result.faults.values())} troubles, {result.counts.get('accept', 0)} orders, "
-        f"{result.counts.get('fill', 0)} fills, {result.virtual_s:.0f} virtual s at {speed:.0f} a second, "
-        f"{verdict}, {result.sha256[:16]}"
+        f"{result.counts.get('fill', 0)} fills, {result.virtual_s:.0f} virtual s at "
+        f"{result.virtual_s / result.cpu_s:.0f} a second of processor "
+        f"({result.virtual_s / result.wall_s:.0f} of clock), {verdict}, {result.sha256[:16]}"
     )
     if result.violations:
         lines.append(f"again: tetrio chaos --seed {result.seed}")

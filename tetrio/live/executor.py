@@ -136,6 +136,8 @@ class Executor:
             if self._sleeve.take_stopped() and not self._stopped():
                 self._sleeve.stopped = True  # it cannot hear yet
             async with self._link.turn:  # the session does not move to another link with a mutation under way
+                if not self._settled:
+                    continue  # more was told while the turn was waited for
                 action = self._plan()
                 if not isinstance(action, Wait):
                     # a stop waits for the answer of what is under way, which is bounded: no outcome is left unknown
@@ -252,6 +254,12 @@ class Executor:
             self._journal.write("refused", what="max_orders_per_day", why=f"{why}, but by stops while any are left")
 
     # -- before anything is sent ----------------------------------------------------------------------------------
+    @property
+    def _settled(self) -> bool:
+        """Whether what is known can be planned on."""
+        unknown = any(order.state is OrderState.UNKNOWN for order in self._sleeve.unfinished())
+        return self._sleeve.fresh and not unknown and not self._doubted
+
     async def _settle(self) -> None:
         """Nothing is planned on an unknown outcome, nor on balances older than the last change of an own order."""
         for order in self._sleeve.unfinished():

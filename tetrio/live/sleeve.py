@@ -62,6 +62,10 @@ class Sleeve:
         self.synced = False
         self._told, self._filled = told, filled
         self._orders: dict[str, OwnOrder] = {}
+        self._unfinished: dict[str, OwnOrder] = {}
+        """Those that are not final, oldest first: they are looked at all the time."""
+        self._exits: dict[int, list[str]] = {}
+        """Episode -> orders of this process, oldest first."""
         self._trades: dict[int, None] = {}
         self._dropped = set[int]()
         self.last_trade_id = -1
@@ -201,12 +205,11 @@ class Sleeve:
     # -- own orders -----------------------------------------------------------------------------------------------
     def unfinished(self) -> list[OwnOrder]:
         """Own orders that are not final, oldest first."""
-        return [order for order in self._orders.values() if not order.state.final]
+        return list(self._unfinished.values())
 
     def half_done(self, episode: int) -> bool:
         """Whether the exit of that episode of this process has traded, and its newest order is not filled."""
-        prefix = f"tt-{self.tag}-{self.nonce}-{episode}"
-        orders = [order for name, order in self._orders.items() if order.episode == episode and name.startswith(prefix)]
+        orders = [self._orders[name] for name in self._exits.get(episode, ())]
         return any(order.filled_lots for order in orders) and orders[-1].state is not OrderState.FILLED
 
     def get(self, client_order_id: str) -> OwnOrder | None:
@@ -215,13 +218,34 @@ class Sleeve:
 
     def sent(self, order: OwnOrder) -> None:
         """A new order is about to be sent: known before the exchange can speak of it."""
-        self._orders[order.client_order_id] = order
+        self._keep(order)
+        if order.client_order_id.startswith(f"tt-{self.tag}-{self.nonce}-"):
+            self._exits.setdefault(order.episode, []).append(order.client_order_id)
         self._told(order, None, None)
         while len(self._orders) > KEPT:
             oldest = next((key for key, kept in self._orders.items() if kept.state.final), None)
             if oldest is None:
                 return
-            del self._orders[oldest]
+            self._forget(oldest)
+
+    def _keep(self, order: OwnOrder) -> None:
+        name = order.client_order_id
+        before = self._orders.get(name)
+        self._orders[name] = order
+        if order.state.final:
+            self._unfinished.pop(name, None)
+        elif before is not None and before.state.final:  # back from the dead: to where it was in the row
+            self._unfinished = {each: own for each, own in self._orders.items() if not own.state.final}
+        else:
+            self._unfinished[name] = order
+
+    def _forget(self, name: str) -> None:
+        episode = self._orders.pop(name).episode
+        names = self._exits.get(episode, [])
+        if name in names:
+            names.remove(name)
+        if not names:
+            self._exits.pop(episode, None)
 
     def learn(
         self,
@@ -257,7 +281,7 @@ class Sleeve:
         if after.remnant_since_ns is None and not after.state.final and remnant(after, self.rules):
             after = attrs.evolve(after, remnant_since_ns=self._now_ns())
         if after != before:
-            self._orders[client_order_id] = after
+            self._keep(after)
             self._note_change(after, before, at_ms)
             self._told(after, before, code)
         return after
@@ -269,7 +293,7 @@ class Sleeve:
         """
         known = self._orders[order.client_order_id]
         if not known.state.final:
-            self._orders[order.client_order_id] = attrs.evolve(known, late=known.late or late)
+            self._keep(attrs.evolve(known, late=known.late or late))
             self.learn(order.client_order_id, OrderEvent.LOSE)
 
     def take_cancel(self, order: OwnOrder, canceled: CanceledOrder) -> None:

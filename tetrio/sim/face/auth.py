@@ -111,6 +111,10 @@ class Keys:
         """From now on the key may do this."""
         self._rights[api_key] = rights
 
+    def add(self, api_key: str, key: Verifier | HmacSecret) -> None:
+        """From now on it is a key."""
+        self._keys[api_key] = key
+
     def revoke(self, api_key: str) -> None:
         """The key is none any more: requests are refused, and its sessions end with their next request."""
         self._keys.pop(api_key, None)

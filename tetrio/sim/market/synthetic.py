@@ -87,6 +87,12 @@ class _Path:
         self._here = self._from + (self._to - self._from) * self._gone_s / self._length_s
         return self._here + self._noise + self._jump
 
+    def shift(self, by: float) -> None:
+        """Everything is elsewhere from now on, by so much."""
+        self._center += by
+        self._from += by
+        self._to += by
+
     def _edge(self) -> float:
         side = 1.0 if self._rising else -1.0
         return self._center + side * self.HALF_WIDTH * self._rng.uniform(0.75, 1.25)
@@ -247,6 +253,13 @@ class Synthetic:
             spread = rng.choices((1, 2, 3, 5), cum_weights=(70, 88, 96, 100))[0]
             bid = max(1, math.floor(middle - spread / 2))
             yield self._batch(now_ms, self._happen(bid, bid + spread, now_ms))
+            for batch in self._more(now_ms):
+                now_ms = batch.market_ns // 1_000_000
+                yield batch
+
+    def _more(self, now_ms: int) -> Iterator[Batch]:
+        """What else happens, later than `now_ms`: nothing, on a market that nobody tells to."""
+        return iter(())
 
     def _batch(self, now_ms: int, events: list[MarketEvent]) -> Batch:
         self.frames += len(events)
