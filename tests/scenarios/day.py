@@ -26,6 +26,7 @@ import trio
 
 import tetrio.app
 import tetrio.beside
+import tetrio.live.latch
 import tetrio.live.sleeve
 import tetrio.telegram.poller
 from tests.scenarios.bystanders import (
@@ -53,6 +54,7 @@ from tetrio.app import KLINES_BEAT_S, Options, _Run
 from tetrio.beside import Surroundings
 from tetrio.chaos.bot_api import TOKEN, serving
 from tetrio.config import Config
+from tetrio.core.refold import Refold
 from tetrio.net import simnet, virtual
 from tetrio.net.clock import NS
 from tetrio.sim.exchange import ExchangeConfig
@@ -63,7 +65,11 @@ OPENS = 31_680  # klines before the day: one of the month's wildest
 KLINES_A_DAY = 1441  # from the first to the last
 CENSUS_MIN = 354.5 + 0.37 / 60  # in each cycle; at a moment at which nobody else wakes
 WATCHDOG_USEC = 30_000_000
-ORDERS_KEPT, UPDATES_KEPT = 20, 100  # instead of 2000 each: the bounds are reached before the first census
+ORDERS_KEPT, UPDATES_KEPT, PLACES_KEPT = (
+    20,
+    100,
+    4,
+)  # instead of 2000 each: the bounds are reached before the first census
 THRESHOLDS = (
     "strategy.min_gain_base=0.002", "strategy.min_gain_quote=0.002", "strategy.donchian_gain=0.1",
     "strategy.buffer=0", "strategy.hard_stop=0.003", "strategy.kline_history=300",
@@ -130,6 +136,10 @@ def _in_virtual_time(run: _Run, stream: TextIO) -> Iterator[None]:
         patch.setattr(tetrio.app, "STATUS_EVERY_S", 60.0)
         patch.setattr(tetrio.live.sleeve, "KEPT", ORDERS_KEPT)
         patch.setattr(tetrio.telegram.poller, "SEEN_MOST", UPDATES_KEPT)
+        defaults = Refold.__init__.__kwdefaults__
+        assert defaults is not None, "it has one"
+        patch.setitem(defaults, "kept", UPDATES_KEPT)
+        patch.setattr(tetrio.live.latch, "PLACES", PLACES_KEPT)
         patch.setattr("sys.stderr", stream)
         yield
 

@@ -25,6 +25,7 @@ FILLING = {
     "tetrio.status.FillLine": 50,
     "tetrio.telegram.outbox._Thread": len(CHATS) * EPISODES,
     "tetrio.core.market.Kline": 305,  # kline_history, and those under way
+    "urllib.parse.SplitResult": 128,  # the library's own cache of URLs taken apart
 }
 """What a day fills up without filling it by its first quarter: the bound that each must keep."""
 LEAVES = ("builtins.str", "builtins.int", "builtins.float")

@@ -283,6 +283,9 @@ class Candles:
         opened = series.open_of(start_ms)
         if opened < start_ms:
             opened = next_open(interval, opened, zone_ms)
+        first = series.closed[0] if series.closed else series.forming
+        if first is not None:
+            opened = max(opened, first.open_ms)  # from before the first there is nothing
         if interval in _LENGTH_MS:
             until = min(until, opened + limit * _LENGTH_MS[interval] - 1)
         most = max(series.closed.maxlen or 0, self._keep, limit)
