@@ -13,8 +13,9 @@ from tetrio.core.market import Fill, Side
 from tetrio.core.money import SymbolRules
 from tetrio.core.orders import OrderState, OwnOrder
 from tetrio.errors import LinkStale, UnsafeError
-from tetrio.live.sleeve import Sleeve
-from tetrio.wire.request import MyTrade
+from tetrio.live.sleeve import DATED, Sleeve
+from tetrio.wire.request import AccountStatus, MyTrade
+from tetrio.wire.results import Balance
 from tetrio.wire.user import AssetPosition, ExecutionReport, OutboundAccountPosition
 
 RULES = SymbolRules(
@@ -195,3 +196,20 @@ def test_a_fill_that_fell_between_two_links_is_told_once() -> None:
         sleeve.take_trades(missed)
     assert [(fill.trade_id, fill.client_order_id) for fill in told.fills] == [(11, NAME), (12, NAME)]
     assert sleeve.last_trade_id == 13
+
+
+def snapshot(at_ms: int, free: str) -> AccountStatus:
+    return AccountStatus(can_trade=True, update_time=at_ms, balances=[Balance("ETH", free, "0")])
+
+
+@pytest.mark.fault("F51", "F96")
+def test_an_exchange_whose_clock_was_set_back_is_believed_in_the_end_and_a_late_copy_is_not() -> None:
+    sleeve = make()
+    sleeve.take_position(position(1_000, ETH=("1", "0")))
+    sleeve.doubt_balances()
+    believed = []
+    for _ in range(DATED):
+        sleeve.take_account(snapshot(300, "2"), sleeve.changes)
+        believed.append((sleeve.fresh, sleeve.holdings().base))
+    assert believed[:-1] == [(False, 10_000)] * (DATED - 1)
+    assert believed[-1] == (True, 20_000)

@@ -45,6 +45,7 @@ from tetrio.wire.user import EventStreamTerminated, ExecutionReport, OutboundAcc
 
 RECV_WINDOW_MS = 5000
 STALL_S = 5.0
+AGAIN_S = 12.0  # after a sync; copies of the exchange that answer queries are some seconds late
 PAGE = 1000  # orders or trades in one answer, the exchange's most
 NEWEST = 20  # orders that are looked at for our tag, where the latch is gone
 BOOK_S = 5.0  # how long a jumpstart waits for a book that is still empty
@@ -220,7 +221,8 @@ class Account:
             return
         pushed = 0
         for side, best in await self._best_prices():
-            pushed += await self._provoke(side, self._deep(side, best))
+            if side not in self._sleeve.jumps_refused:  # once a process: each reconnect would be refused again
+                pushed += await self._provoke(side, self._deep(side, best))
         if not pushed:
             self._journal.write("rebuilt", what="balances", source="account.status: no deep order was accepted")
             await self._ask_balances()
@@ -267,6 +269,7 @@ class Account:
             placed = result_of(await self._link.request("order.place", params), PlacedOrder)
         except OrderRejected as error:
             self._sleeve.learn(name, OrderEvent.REJECT, code=error.code)
+            self._sleeve.jumps_refused.add(side)
             return False
         try:
             event = event_of(placed.status) if isinstance(placed.status, str) else OrderEvent.ACCEPT
@@ -295,6 +298,11 @@ class Account:
                 if self._sleeve.take_stopped():  # before what it did to the holdings: the regime must end by it
                     await self._tell(out, Command(Word.STOPPED))
                 await (self.tell_holdings(out) if self._reckoning is None else self._tell_trades(out))
+
+    async def look_again(self) -> None:
+        """Ask for the balances once more: those of the sync may have come from a copy that was late."""
+        await trio.sleep(machine_s(AGAIN_S))
+        await self._ask_balances()
 
     async def explain(self, out: trio.MemorySendChannel[Inbound]) -> None:
         """Ask for what balances hold and no own trade explains, until cancelled; over whichever link is the newest."""

@@ -199,6 +199,7 @@ class Epoch:
             self.status.detail = f"waits for the first {first}; none comes until the market moves"
             workers.start_soon(account.run, out.clone(), kept.intents.ring)
             workers.start_soon(account.explain, out.clone())
+            workers.start_soon(account.look_again)
             workers.start_soon(strategy.run, inbound)
             workers.start_soon(self._carry_words, out.clone())
             workers.start_soon(rulebook.run)

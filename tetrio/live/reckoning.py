@@ -104,14 +104,19 @@ class Reckoning:
             reserve_base=sleeve.reserve_base, reserve_quote=sleeve.reserve_quote,
         )  # fmt: skip
 
-    async def _newer(self) -> list[OwnTrade]:
-        """Own trades after the newest that is known, oldest first; the newest page where none is."""
+    async def _newer(self, *, tell: bool = False) -> list[OwnTrade]:
+        """Own trades after the newest that is known, oldest first; the newest page where none is.
+
+        tell   the sleeve too: no event has told them, and none may
+        """
         found, params = list[OwnTrade](), dict[str, object]({"symbol": self._sleeve.rules.name, "limit": PAGE})
         if self._known.newest < 0:
             return [self._own(trade) for trade in await self._my_trades(params)]
         while True:
             from_id = (found[-1].trade_id if found else self._known.newest) + 1
             page = await self._my_trades({**params, "fromId": from_id})
+            if tell:
+                self._sleeve.take_trades(page)
             found += [self._own(trade) for trade in page]
             if len(page) < PAGE:
                 return found
@@ -181,7 +186,7 @@ class Reckoning:
                 await trio.sleep(machine_s(delay_s))
                 if not self._differs():
                     break
-                for trade in await self._newer():
+                for trade in await self._newer(tell=True):
                     if self._known.new(trade.trade_id):
                         self._take(trade)
                 await send()

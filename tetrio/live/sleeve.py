@@ -24,6 +24,7 @@ from tetrio.wire.user import ExecutionReport, OutboundAccountPosition, fill_of
 
 KEPT = 2000  # final orders remembered, for fills and reports that come late: a busy day of them
 PROOF_MS = 1000
+DATED = 15  # snapshots, one a second: longer than any copy of the exchange is late
 OrderTold = Callable[[OwnOrder, OwnOrder | None, int | None], None]
 """(order now, order before or None, refusal code or None): every change of state or fill."""
 
@@ -80,6 +81,10 @@ class Sleeve:
         """How often an own order has changed what is held or locked."""
         self._balance_ms = 0
         self._changed_ms = 0
+        self._dated = 0
+        """Snapshots in a row that were older than what was known when they were asked for."""
+        self.jumps_refused: set[Side] = set()
+        """Sides on which a jumpstart's order could not be paid for."""
         self._owed_ms = self._told_ms = 0
         self.trades_known = False
         """Whether it has been asked where own trades end: later ones are asked for from there."""
@@ -180,6 +185,7 @@ class Sleeve:
 
         changes   `changes` when it was asked for: what has happened since may not be in it
         """
+        self._mind_date(status.update_time, changes)
         if status.update_time < self._balance_ms:
             return
         with _readable("account.status"):
@@ -187,6 +193,18 @@ class Sleeve:
         self._balance_ms = status.update_time
         self.fresh = changes == self.changes and status.update_time >= self._changed_ms
         self.balances_told()
+
+    def _mind_date(self, update_ms: int, changes: int) -> None:
+        """A snapshot is older than what is known, although it was asked for since: a copy of the exchange may be late,
+        or its clock was set back. Asked for long enough, it is the clock, and dates of before count no more.
+        """
+        if changes != self.changes or update_ms >= max(self._balance_ms, self._changed_ms):
+            self._dated = 0
+            return
+        self._dated += 1
+        if self._dated >= DATED:
+            self._balance_ms = self._changed_ms = update_ms
+            self._dated = 0
 
     def take_position(self, position: OutboundAccountPosition) -> None:
         """Merge the balances that an event lists; an event older than what is known is passed over."""
