@@ -215,6 +215,8 @@ class Referee:
         if what == "started":
             self._life, self._stopping = number, None
             self._refusals = "", 0, at_s  # it cannot know of the earlier ones
+        elif what == "doubts":  # it has said so: a stop may take longer, and nothing else follows from it
+            self._wondered_s = at_s
         elif what == "ready":
             self._ready.add(number)
         elif what == "stopping":

@@ -77,6 +77,8 @@ class Witness:
         self.on_request: Callable[[str | bytes], None] | None = None
         """Called with each request, before it is served."""
         self.on_first: list[str] = []
+        self._unknown: set[str] = set()
+        """Orders of which the process says that it does not know what became of them."""
         self.undisturbed: Callable[[], bool] = lambda: True
         """Whether an answer of the exchange is certain to arrive, as far as other troubles go."""
 
@@ -119,6 +121,10 @@ class Witness:
         """A process of the bot."""
         self.trace.tell(f"process {number} {what} {code if code is not None else ''} {why}".rstrip())
         self.referee.life(self._now(), number, what, code)
+        if what == "started":
+            self._unknown.clear()
+        elif what == "stopping" and self._unknown:
+            self.referee.life(self._now(), number, "doubts")
         self._look()
 
     def fact(self, number: int, fact: Fact) -> None:
@@ -126,6 +132,13 @@ class Witness:
         self.trace.tell(f"bot {number} {fact.kind} {dict(fact.fields)}")
         if fact.kind == "ready":
             self.referee.life(self._now(), number, "ready")
+        elif fact.kind == "order":
+            name = str(fact.fields.get("client_order_id"))
+            if fact.fields.get("state") == "unknown":
+                self._unknown.add(name)
+                self.referee.life(self._now(), number, "doubts")
+            else:
+                self._unknown.discard(name)
 
     def said(self, word: str) -> None:
         """The operator said this."""
