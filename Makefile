@@ -10,7 +10,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile --quiet 
 	--allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 ARGS ?=
 
-.PHONY: help serve test check format bench chaos chaos-slice lock clean systemd-test docker-test
+.PHONY: help serve test check format bench chaos chaos-slice drill lock clean systemd-test docker-test
 
 help:
 	@echo "make serve    set up and run the bot (ARGS=... for tetrio serve)"
@@ -20,6 +20,7 @@ help:
 	@echo "make bench    measure"
 	@echo "make chaos    the whole bot in virtual time, from a thousand seeds; and sweeps (hours)"
 	@echo "make chaos-slice  as much of it as fits into a few minutes"
+	@echo "make drill    bugs of other bots, put back one at a time: chaos must find each (hours)"
 	@echo "make systemd-test  try the unit under a real systemd, in a machine made from nothing (root)"
 	@echo "make docker-test   build the image and try it in containers (root)"
 	@echo "make lock     resolve the dependencies anew"
@@ -47,11 +48,18 @@ bench: $(VENV)/.stamp-dev
 
 # What `tetrio chaos` finds is printed with the seed that shows it again; each line ends the target when it finds something.
 JOBS ?= $(shell nproc)
-chaos: $(VENV)/.stamp-run
+chaos: $(VENV)/.stamp-dev
 	$(PY) -m tetrio chaos --seeds 0:1000 --hours 1/6 --jobs $(JOBS)
 	$(PY) -m tetrio chaos --seeds 0:5 --hours 24 --jobs $(JOBS)
 	$(PY) -m tetrio chaos --sweep kills --points 1000 --jobs $(JOBS)
 	$(PY) -m tetrio chaos --sweep bytes --points 100000 --jobs $(JOBS)
+	$(MAKE) --no-print-directory drill
+	$(PY) -m tests.scenarios.survival kills --count 200
+	$(PY) -m tests.scenarios.survival network --minutes 10
+	$(PY) -m tests.chaos.soak --hours 192
+
+drill: $(VENV)/.stamp-dev
+	$(PY) -m tests.drill $(ARGS)
 
 chaos-slice: $(VENV)/.stamp-run
 	$(PY) -m tetrio chaos --seeds 0:20 --hours 1/6 --jobs $(JOBS)
