@@ -917,26 +917,6 @@ def test_an_order_by_a_market_that_was_heard_is_fine() -> None:
     assert record.named == []
 
 
-def test_an_order_by_a_market_that_tells_nothing_new_is_seen() -> None:
-    record = Record()
-    record.referee.blinded(record.at)
-    record.at += 14.1
-    record.rested()
-    assert record.named == ["S8"]
-
-
-def test_an_order_after_the_market_has_told_news_again_is_fine() -> None:
-    record = Record()
-    record.referee.blinded(record.at)
-    record.at += 13.9
-    record.rested(1)
-    record.line("cancel", client_order_id=NAME.format(1))
-    record.at += 1
-    record.referee.sees()
-    record.rested(2)
-    assert record.named == []
-
-
 # -- S10, S11: what the bot takes for so ------------------------------------------------------------------------------
 
 

@@ -51,8 +51,8 @@ HELD_WITHIN_S = 30.0
 FILL_TOLD_S = 15.0
 TIMED_OUT = 5
 """Exit code."""
-UNHEARD_S, BLIND_S = 8.0, 12.0
-"""How long the market may have said nothing, or nothing new, when an order is decided on; a line is left after 5 s."""
+UNHEARD_S = 8.0
+"""How long the market may have said nothing when an order is decided on; a line is left after 5 s."""
 IN_FLIGHT_S = 6.0
 """For what a process had sent, or a slow network still carries, when it died or was told to halt."""
 STAMP_OFF_S = 2.0
@@ -164,7 +164,6 @@ class Referee:
         self._away_told_s: float | None = None
         self._away_tellings = 0
         self._heard_s = math.inf
-        self._blind_since_s: float | None = None
         self._before: collections.deque[tuple[float, str, Decimal]] = collections.deque()
         """(until when, asset, how much of it was held)."""
         self._asked_too_much: tuple[int, dict[str, Decimal]] | None = None
@@ -303,17 +302,9 @@ class Referee:
         """When the bot last got anything of the market."""
         self._heard_s = heard_s
 
-    def blinded(self, at_s: float) -> None:
-        """Nothing new is told of the market from now on."""
-        self._blind_since_s = at_s if self._blind_since_s is None else self._blind_since_s
-
     def copies_lag(self) -> None:
         """What answers queries is behind, for a while."""
         self._copies_lag = True
-
-    def sees(self) -> None:
-        """It is again."""
-        self._blind_since_s = None
 
     def fill_told(self, at_s: float, number: int, trade_id: object) -> None:
         """A process has told its operator of an own trade."""
@@ -540,8 +531,6 @@ class Referee:
             return  # what a dead process had sent
         if (silent_s := at_s - self._heard_s) > UNHEARD_S:
             self._breach("S8", f"{name} was sent, and the market had said nothing for {silent_s:.1f} s")
-        elif self._blind_since_s is not None and (blind_s := at_s - self._blind_since_s) > BLIND_S:
-            self._breach("S8", f"{name} was sent, and the market had said nothing new for {blind_s:.1f} s")
 
     def _stamped_s(self, params: Line) -> float:
         """When a request was made, by its own word; bytes may lie on the wire for as long as it is dark."""

@@ -292,7 +292,6 @@ class Chaos:
             self.witness.referee.copies_lag()
         if trouble.blinds:
             self._blind_s = trio.current_time()
-            self.witness.referee.blinded(trio.current_time())
             heal = self._see_again(heal)
         self._heals[trouble.name] = heal or (lambda: None)
         self.nursery.start_soon(self._heal_later, trouble, lasts_s)
@@ -300,7 +299,6 @@ class Chaos:
     def _see_again(self, heal: Heal | None) -> Heal:
         def both() -> None:
             self._blind_s = None
-            self.witness.referee.sees()
             if heal is not None:
                 heal()
 
