@@ -9,7 +9,7 @@ import pytest
 from tests.drill.bugs import BUGS, Bug, Hunk, copy_with, read
 from tests.drill.search import search
 
-QUICKEST = ("14-wrong-side-as-limit", "19-floats-on-the-wire")
+QUICKEST = ("14-wrong-side-as-limit", "18-floats-on-the-wire")
 CITED = {
     "DogsTailFarmer/exchanges-wrapper#42": "F113",
     "JKorf/Binance.Net#165": "F37",
