@@ -858,3 +858,205 @@ def test_somebody_else_s_order_may_stay() -> None:
     record.referee.life(record.at, 1, "stopping")
     record.referee.life(record.at, 1, "ended", 0)
     assert record.named == []
+
+
+# -- S1, S2: what is asked for ----------------------------------------------------------------------------------------
+
+
+def _asked(record: Record, number: int, qty: str) -> None:
+    """A SELL that the exchange refuses for want of funds."""
+    name = NAME.format(number)
+    asked = record.sent("order.place", newClientOrderId=name, side="SELL", quantity=qty, price="900")
+    record.line("reject", client_order_id=name)
+    record.replied(asked, 400, code=-2010, msg="Account has insufficient balance for requested action.")
+
+
+def test_asking_again_for_more_than_has_been_held_of_late_is_seen() -> None:
+    record = Record()
+    _asked(record, 1, "1.1")
+    record.at += 60
+    _asked(record, 2, "1.1")
+    assert record.named == ["S1"]
+
+
+def test_asking_for_what_has_just_been_traded_away_is_fine() -> None:
+    record = Record()
+    name = record.rested(qty="1")
+    record.filled(name, "1", status="FILLED")
+    for number in (2, 3):
+        record.at += 10
+        _asked(record, number, "1")
+    assert record.named == []
+
+
+def test_asking_once_for_what_a_late_copy_has_told_is_fine() -> None:
+    record = Record()
+    _asked(record, 1, "1.1")
+    record.line("deposit", asset="ETH", amount="0.01")
+    record.at += 60
+    _asked(record, 2, "1.1")
+    assert record.named == []
+
+
+# -- S8: the market in sight ------------------------------------------------------------------------------------------
+
+
+def test_an_order_by_a_silent_market_is_seen() -> None:
+    record = Record()
+    record.referee.market_heard(record.at)
+    record.at += 10.1  # 2 s of it may be a clock that is off
+    record.rested()
+    assert record.named == ["S8"]
+
+
+def test_an_order_by_a_market_that_was_heard_is_fine() -> None:
+    record = Record()
+    record.referee.market_heard(record.at)
+    record.at += 9.9
+    record.rested()
+    assert record.named == []
+
+
+# -- S10, S11: what the bot takes for so ------------------------------------------------------------------------------
+
+
+def _traded(record: Record, *, connected: bool = False) -> None:
+    name = record.rested(qty="1")
+    if not connected:
+        record.line("disconnect", connection=1, face="ws_api")
+    record.held["ETH"] -= Decimal("0.5")
+    record.held["FDUSD"] += 450
+    record.line(
+        "fill", client_order_id=name, trade_id=7, side="SELL", last_qty="0.5", last_price="900", commission="0",
+        commission_asset="FDUSD", maker=True, status="PARTIALLY_FILLED", balances=record.balances(),
+    )  # fmt: skip
+
+
+def test_a_fill_that_is_told_twice_is_seen() -> None:
+    record = Record()
+    _traded(record)
+    record.referee.fill_told(record.at, 1, 7)
+    record.referee.fill_told(record.at, 1, 7)
+    assert record.named == ["S10"]
+
+
+def test_a_fill_that_is_never_told_is_seen() -> None:
+    record = Record()
+    _traded(record)
+    record.referee.fills_due(record.at + 16)
+    assert record.named == ["S10"]
+
+
+def test_a_fill_that_each_process_tells_once_is_fine() -> None:
+    record = Record()
+    _traded(record)
+    record.referee.fill_told(record.at, 1, 7)
+    record.referee.fill_told(record.at, 2, 7)
+    record.referee.fills_due(record.at + 16)
+    assert record.named == []
+
+
+def test_a_fill_whose_report_a_living_session_has_lost_is_not_asked_for() -> None:
+    record = Record()
+    _traded(record, connected=True)
+    record.referee.fills_due(record.at + 16)
+    assert record.named == []
+
+
+def test_a_fill_that_late_copies_keep_back_need_not_be_told() -> None:
+    record = Record()
+    record.referee.copies_lag()
+    _traded(record)
+    record.referee.fills_due(record.at + 16)
+    assert record.named == []
+
+
+def test_a_fill_of_a_moment_ago_need_not_be_told_yet() -> None:
+    record = Record()
+    _traded(record)
+    record.referee.fills_due(record.at + 14)
+    assert record.named == []
+
+
+def test_a_belief_that_is_wrong_is_told() -> None:
+    record = Record()
+    name = record.rested(qty="1")
+    assert "taken for 0 and 1000" in record.referee.disagreement(Decimal(0), Decimal(1000), [name])
+    assert "taken for []" in record.referee.disagreement(Decimal(1), Decimal(1000), [])
+    assert record.referee.disagreement(Decimal(1), Decimal(1000), [name]) == ""
+
+
+def test_a_flow_that_nobody_sent_is_seen() -> None:
+    record = Record()
+    record.at += 301  # since the opening funds
+    record.referee.flow_told(record.at, {"ETH": "-1", "FDUSD": "0"})
+    assert record.named == ["S14"]
+
+
+def test_a_deposit_is_a_flow_and_late_copies_may_make_one_up() -> None:
+    record = Record()
+    record.at += 301
+    record.line("deposit", asset="ETH", amount="0.01")
+    record.referee.flow_told(record.at, {"ETH": "0.01", "FDUSD": "0"})
+    record.referee.copies_lag()
+    record.referee.flow_told(record.at, {"FDUSD": "5"})
+    assert record.named == []
+
+
+# -- L6: how a process ends -------------------------------------------------------------------------------------------
+
+
+def test_a_process_that_never_reached_the_exchange_may_give_up_waiting() -> None:
+    record = Record(ready=False)
+    record.referee.life(record.at, 1, "ended", 5)
+    assert record.named == []
+
+
+def test_a_process_that_was_ready_may_not() -> None:
+    record = Record()
+    record.referee.life(record.at, 1, "ended", 5)
+    assert record.named == ["L6"]
+
+
+# -- S15: refusals without a pause ------------------------------------------------------------------------------------
+
+
+def _chased(record: Record, times: int, every_s: float) -> None:
+    for number in range(times):
+        name = NAME.format(number)
+        asked = record.placed(name)
+        record.line("reject", client_order_id=name)
+        record.replied(asked, 400, code=-2010, msg="Order would immediately match and take.")
+        record.at += every_s
+
+
+def test_a_chase_without_a_pause_is_seen() -> None:
+    record = Record()
+    _chased(record, 41, 0.05)
+    assert record.named == ["S15"]
+
+
+def test_a_chase_that_backs_off_is_fine() -> None:
+    record = Record()
+    _chased(record, 100, 0.3)
+    assert record.named == []
+
+
+def _closed(record: Record, times: int, every_s: float) -> None:
+    name = record.rested()
+    for _ in range(times):
+        asked = record.sent("order.cancel", origClientOrderId=name)
+        record.replied(asked, 400, code=-1013, msg="Market is closed.")
+        record.at += every_s
+
+
+def test_a_cancel_that_knocks_at_a_closed_market_is_seen() -> None:
+    record = Record()
+    _closed(record, 6, 0.2)
+    assert record.named == ["S15"]
+
+
+def test_a_cancel_that_waits_for_the_market_is_fine() -> None:
+    record = Record()
+    _closed(record, 20, 30.0)
+    assert record.named == []

@@ -5,13 +5,16 @@ processes; never what the bot believes. Each breach is a `Violation` under the i
 event that shows it. Pure: times are given to it.
 
     S1  never sells more than is held          S7  orders fit the symbol's rules
-    S2  never spends more than is held         S9  nothing is sent before a session has been synchronised
-    S3  one live order at most                 S15 connections and refused requests stay within bounds
-    S4  one mutation unresolved at most        S16 nobody asks while it is told to stay away
-    S5  no client order id twice               S21 only own orders are cancelled, never all of them
-    S6  post-only, but for what may take       S22 one process at a time sends
-    S30 every balance is accounted for         S23 nothing follows a broken frame
-    S29 nothing is sent before ready           F130 a halt sends nothing but cancels
+    S2  never spends more than is held         S8  nothing is sent while the market says nothing
+    S3  one live order at most                 S9  nothing is sent before a session has been synchronised
+    S4  one mutation unresolved at most        S15 connections and refused requests stay within bounds
+    S5  no client order id twice               S16 nobody asks while it is told to stay away
+    S6  post-only, but for what may take       S21 only own orders are cancelled, never all of them
+    S10 own fills are told, and told once      S22 one process at a time sends
+    S11 what a bot takes for so is so          S23 nothing follows a broken frame
+    S29 nothing is sent before ready           S30 every balance is accounted for
+    F130 a halt sends nothing but cancels      L9  a link that says nothing is given up
+    S14 no flow is made up
     L1  back within 30 s of healing            L5  a stop ends in time, in order, and leaves nothing
     L2  what is wanted rests within 35 s       L6  no process ends by itself
     L3  nothing is in doubt 45 s after it
@@ -23,7 +26,7 @@ import collections
 import json
 import math
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import attrs
@@ -41,7 +44,15 @@ PROBES = 2
 WINDOW_S, MOST_CONNECTS = 300.0, 60
 """Connections within five minutes: two faces, 30 each."""
 SAME_REFUSALS, PROBE_S = 3, 55.0
+AT_ONCE_S, MOST_AT_ONCE = 10.0, {"post-only": 40, "cancel": 5}
+"""Refusals of one kind within that time: a chase backs off to 0.8 s, a cancel waits for the market to open."""
+HELD_WITHIN_S = 30.0
+"""An order is for what was held at some time within that: the bot cannot know better."""
+FILL_TOLD_S = 15.0
 TIMED_OUT = 5
+"""Exit code."""
+UNHEARD_S = 8.0
+"""How long the market may have said nothing when an order is decided on; a line is left after 5 s."""
 IN_FLIGHT_S = 6.0
 """For what a process had sent, or a slow network still carries, when it died or was told to halt."""
 STAMP_OFF_S = 2.0
@@ -152,6 +163,22 @@ class Referee:
         self._away_until = 0.0
         self._away_told_s: float | None = None
         self._away_tellings = 0
+        self._heard_s = math.inf
+        self._before: collections.deque[tuple[float, str, Decimal]] = collections.deque()
+        """(until when, asset, how much of it was held)."""
+        self._asked_too_much: tuple[int, dict[str, Decimal]] | None = None
+        """Which process did so, and what was held."""
+        self._fills: dict[int, tuple[str, float]] = {}
+        """Own trade that happened while there was no session -> its order, and when."""
+        self._moved_s: dict[str, float] = {}
+        """When some of an asset last came or went."""
+        self._connected: set[int] = set()
+        self._copies_lag = False
+        self._told_fills: set[tuple[int, int]] = set()
+        """(process, trade)."""
+        self._at_once: collections.defaultdict[str, collections.deque[float]] = collections.defaultdict(
+            collections.deque
+        )
 
     # -- what it is told --------------------------------------------------------------------------------------------
     def audit(self, at_s: float, line: Line) -> None:
@@ -208,6 +235,8 @@ class Referee:
             self._refused(answer)
         elif method in MUTATIONS:
             self._refusals = "", 0, at_s
+        elif method in CANCELS and "closed" in str((answer.get("error") or {}).get("msg")):
+            self._count("cancel")
 
     def life(self, at_s: float, number: int, what: str, code: int | None = None) -> None:
         """A process: started, ready, stopping, killed, ended."""
@@ -269,6 +298,51 @@ class Referee:
         """The symbol's rules or status have changed: an order on its way may not fit them."""
         self._rules_changed = at_s
 
+    def market_heard(self, heard_s: float) -> None:
+        """When the bot last got anything of the market."""
+        self._heard_s = heard_s
+
+    def copies_lag(self) -> None:
+        """What answers queries is behind, for a while."""
+        self._copies_lag = True
+
+    def fill_told(self, at_s: float, number: int, trade_id: object) -> None:
+        """A process has told its operator of an own trade."""
+        self._now = at_s
+        assert isinstance(trade_id, int), "trades are numbered"
+        if (number, trade_id) in self._told_fills:
+            self._breach("S10", f"process {number} has told of trade {trade_id} twice")
+        self._told_fills.add((number, trade_id))
+
+    def flow_told(self, at_s: float, amounts: Mapping[str, str]) -> None:
+        """A process takes it that so much has come or gone without a trade; late copies may have made it think so."""
+        self._now = at_s
+        for asset, amount in amounts.items():
+            if Decimal(amount) and not self._copies_lag and at_s - self._moved_s.get(asset, -math.inf) > WINDOW_S:
+                self._breach("S14", f"{amount} {asset} is told to have come by itself, and none has")
+
+    def fills_due(self, at_s: float) -> None:
+        """The living process has had time to tell of all that its orders traded while it had no session.
+
+        Not where copies were behind, which may keep a trade back from who asks for it once, as each session does.
+        """
+        self._now = at_s
+        if self._copies_lag:
+            return
+        for trade_id, (name, traded_s) in self._fills.items():
+            life = self._life_of(name)
+            if life == self._life and traded_s < at_s - FILL_TOLD_S and (life, trade_id) not in self._told_fills:
+                self._breach("S10", f"process {life} has not told of trade {trade_id} of {name}")
+
+    def disagreement(self, base: Decimal, quote: Decimal, open_orders: list[str]) -> str:
+        """What is not as a process takes it to be: totals, and own orders that are not finished; "" if nothing."""
+        held = tuple(self._totals.get(asset, Decimal(0)) for asset in (self.terms.base, self.terms.quote))
+        if held != (base, quote):
+            return f"{held[0]} and {held[1]} are held, taken for {base} and {quote}"
+        if sorted(self.open_orders) != open_orders:
+            return f"there are open {self.open_orders}, taken for {open_orders}"
+        return ""
+
     @property
     def open_orders(self) -> list[str]:
         """Own orders that the record shows open."""
@@ -290,25 +364,35 @@ class Referee:
 
     # -- the record -------------------------------------------------------------------------------------------------
     def _on_deposit(self, line: Line) -> None:
+        self._moved_s[line["asset"]] = self._now
         self._move(line["asset"], Decimal(line["amount"]))
 
     def _on_withdraw(self, line: Line) -> None:
+        self._moved_s[line["asset"]] = self._now
         self._move(line["asset"], -Decimal(line["amount"]))
 
     def _move(self, asset: str, amount: Decimal) -> None:
-        self._totals[asset] = self._totals.get(asset, Decimal(0)) + amount
+        held = self._totals.get(asset, Decimal(0))
+        self._totals[asset] = held + amount
+        self._before.append((self._now, asset, held))
+        while self._before[0][0] < self._now - HELD_WITHIN_S - IN_FLIGHT_S:
+            self._before.popleft()
 
     def _on_lock(self, line: Line) -> None:
         """What is locked from outside is locked by no order: totals stay."""
 
     def _on_connect(self, line: Line) -> None:
         if line["face"] == "ws_api":
+            self._connected.add(line["connection"])
             self._sessions[line["connection"]] = _Session(self._now, self._life)
         self._connects.append(self._now)
         while self._connects[0] < self._now - WINDOW_S:
             self._connects.popleft()
         if len(self._connects) > MOST_CONNECTS:
             self._breach("S15", f"{len(self._connects)} connections within {WINDOW_S:g} s")
+
+    def _on_disconnect(self, line: Line) -> None:
+        self._connected.discard(line["connection"])
 
     def _on_accept(self, line: Line) -> None:
         name = line["client_order_id"]
@@ -363,6 +447,8 @@ class Referee:
         self._move(terms.base, sign * qty)
         self._move(terms.quote, -sign * qty * price)
         self._move(line["commission_asset"], -Decimal(line["commission"]))
+        if line["client_order_id"].startswith(OWN) and "trade_id" in line and not self._connected:
+            self._fills[line["trade_id"]] = line["client_order_id"], self._now
         order = self._open.get(line["client_order_id"])
         if order is None:
             return
@@ -403,6 +489,8 @@ class Referee:
         if life not in self._ready:
             self._breach("S29", f"{name} was sent before process {life} was ready")
         stamped_s = self._stamped_s(params)
+        self._asks(name, params, min(self._now, stamped_s))
+        self._sees(name, min(self._now, stamped_s - STAMP_OFF_S))
         if min(self._now - IN_FLIGHT_S, stamped_s - STAMP_OFF_S) > self._dead_s.get(life, self._now):
             self._breach("S22", f"{name} is of process {life}, which is dead")
         if self._halted_s is not None and min(self._now - IN_FLIGHT_S, stamped_s - STAMP_OFF_S) > self._halted_s:
@@ -411,6 +499,38 @@ class Referee:
             self._breach("S4", f"{name} was sent, and nothing is known of {doubt.name}")
         if life not in self._dead_s:  # last words that come late say nothing of the living
             self._last = _Mutation(name, connection, self._now)
+
+    def _asks(self, name: str, params: Line, at_s: float) -> None:
+        """Whether it asks for more than has been held of late, whatever the exchange will say to it.
+
+        Once it may, since a copy that was behind has told it so; refused, it has to look again.
+        """
+        terms = self.terms
+        if "quantity" not in params or "price" not in params:
+            return
+        try:
+            qty, price = Decimal(str(params["quantity"])), Decimal(str(params["price"]))
+        except InvalidOperation:
+            return  # the exchange will refuse it
+        if params.get("side") == "SELL":
+            invariant, asset, amount, reserve = "S1", terms.base, qty, terms.reserve_base
+        else:
+            invariant, asset, amount, reserve = "S2", terms.quote, qty * price, terms.reserve_quote
+        before = (held for until_s, each, held in self._before if each == asset and until_s >= at_s - HELD_WITHIN_S)
+        most = max(self._totals.get(asset, Decimal(0)), *before, Decimal(0)) - reserve
+        if amount <= most:
+            return
+        again = self._life_of(name), dict(self._totals)
+        if self._asked_too_much == again:
+            self._breach(invariant, f"{name} asks again for {amount} {asset} of at most {most}")
+        self._asked_too_much = again
+
+    def _sees(self, name: str, at_s: float) -> None:
+        """Whether the market was in sight when it was decided on."""
+        if self._life_of(name) != self._life:
+            return  # what a dead process had sent
+        if (silent_s := at_s - self._heard_s) > UNHEARD_S:
+            self._breach("S8", f"{name} was sent, and the market had said nothing for {silent_s:.1f} s")
 
     def _stamped_s(self, params: Line) -> float:
         """When a request was made, by its own word; bytes may lie on the wire for as long as it is dark."""
@@ -455,6 +575,8 @@ class Referee:
         code, msg = (inner or problem).get("code"), str((inner or problem).get("msg"))
         if code in (-1013, -1111) and "closed" not in msg and self._now - self._rules_changed > WINDOW_S:
             self._breach("S7", f"refused with {code} {msg}")
+        if "immediately match" in msg:
+            self._count("post-only")
         if "immediately match" in msg or answer.get("status", 500) >= 500 or code in (-1003, -1015):
             return
         what, count, at_s = self._refusals
@@ -462,6 +584,16 @@ class Referee:
         if count > SAME_REFUSALS + 1 and self._now - at_s < PROBE_S:
             self._breach("S15", f"refused {count} times with {code} {msg}, {self._now - at_s:.1f} s after the last")
         self._refusals = f"{code} {msg}", count, self._now
+
+    def _count(self, kind: str) -> None:
+        """One more refusal of a kind."""
+        times, most = self._at_once[kind], MOST_AT_ONCE[kind]
+        times.append(self._now)
+        while times[0] < self._now - AT_ONCE_S:
+            times.popleft()
+        if len(times) > most:
+            self._breach("S15", f"{kind} was refused {len(times)} times within {AT_ONCE_S:g} s")
+            times.clear()
 
     # -- how a process ends -----------------------------------------------------------------------------------------
     def _ended(self, number: int, code: int | None) -> None:

@@ -14,7 +14,7 @@ import math
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -28,10 +28,10 @@ from tetrio.chaos.referee import BACK_S, RESOLVED_S, RESTING_S, UNKNOWN_STOP_S, 
 from tetrio.chaos.states import state_of_request
 from tetrio.chaos.trace import Trace
 from tetrio.chaos.troubles import CHATTING, TROUBLES, Heal, Trouble, in_vain
-from tetrio.chaos.world import BEGIN_NS, Circumstances, Life, World, running
+from tetrio.chaos.world import BEGIN_NS, STREAM, WS_API, Circumstances, Life, World, running
 from tetrio.journal import Fact
 from tetrio.net import virtual
-from tetrio.net.internet import with_internet
+from tetrio.net.internet import Connection, with_internet
 from tetrio.operator import Order
 from tetrio.wire.frames import FrameReader
 
@@ -39,11 +39,17 @@ WARM_S = 15.0
 AIMED = 0.8
 """Share of the troubles that are aimed at a state, in the order of `coverage.aims`; the others strike at once."""
 LOOK_S = 0.2
+LINKS_EVERY_S, SILENT_S = 1.0, {WS_API: 25.0, STREAM: 16.0}
+"""How often the bot's links are looked at, and how long one may be silent: on the one a ping every 10 s is answered
+within 5, on the other nothing is read on for 5, or while something is asked for that is missing, 10.
+"""
 AT_ONCE = 3
 """Troubles in force at a time, at most."""
 REBIRTH_S = (0.5, 8.0)
 REMEMBERED_S = 90.0
 QUIET_S = 20.0
+AGREED_S = 15.0
+"""Within which, trade as it may, the bot's account must once be the exchange's."""
 HORIZON_S = 600.0
 """Beyond the time that was asked for: what takes longer hangs."""
 FAULTS_PER_HOUR = 90.0
@@ -79,6 +85,8 @@ class Witness:
         self.on_first: list[str] = []
         self._unknown: set[str] = set()
         """Orders of which the process says that it does not know what became of them."""
+        self.heard_s: Callable[[], float] = lambda: math.inf
+        """When the bot last got something of the market."""
         self.undisturbed: Callable[[], bool] = lambda: True
         """Whether an answer of the exchange is certain to arrive, as far as other troubles go."""
 
@@ -105,6 +113,7 @@ class Witness:
         self.trace.tell(
             f"request {connection} {message if isinstance(message, str) else message.decode(errors='replace')}"
         )
+        self.referee.market_heard(self.heard_s())
         self.referee.request(self._now(), connection, message)
         self._look()
         if self.on_request is not None:
@@ -139,6 +148,12 @@ class Witness:
                 self.referee.life(self._now(), number, "doubts")
             else:
                 self._unknown.discard(name)
+        elif fact.kind == "balance" and isinstance(flow := fact.fields.get("flow"), dict):
+            self.referee.flow_told(self._now(), flow)
+            self._look()
+        elif fact.kind == "fill":
+            self.referee.fill_told(self._now(), number, fact.fields["trade_id"])
+            self._look()
 
     def said(self, word: str) -> None:
         """The operator said this."""
@@ -176,7 +191,10 @@ class Witness:
 class Chaos:
     """What befalls one world."""
 
-    def __init__(self, world: World, witness: Witness, nursery: trio.Nursery, rate_per_h: float) -> None:
+    def __init__(
+        self, world: World, witness: Witness, nursery: trio.Nursery, rate_per_h: float, only: Sequence[str] = ()
+    ) -> None:
+        self._choice = [each for each in TROUBLES.values() if each.name in (only or TROUBLES)]
         self.world, self.witness, self.nursery, self.rate_per_h = world, witness, nursery, rate_per_h
         self.counts: collections.Counter[str] = collections.Counter()
         self.cells: set[tuple[str, str]] = set()
@@ -185,10 +203,14 @@ class Chaos:
         """Of what is in force, by name: two of a kind would each undo the other."""
         self._healed: list[tuple[float, float]] = []
         """(when, slack)."""
-        self._aims = aims(world.seed)
+        chosen = {each.name for each in self._choice}
+        self._aims = (aim for aim in aims(world.seed) if aim[0] in chosen)
         self._waiting: list[Aim] = []
         self._over = self._calm = False
+        self._blind_s: float | None = None
+        """Since when nothing new has been told of the market."""
         witness.on_request = self._requested
+        witness.heard_s = world.heard_s
         witness.undisturbed = lambda: len(self._heals) <= 1
 
     # -- living and dying -------------------------------------------------------------------------------------------
@@ -198,6 +220,25 @@ class Chaos:
             life = self.world.bear(self.nursery)
             await life.ended.wait()
             await trio.sleep(self._rng.uniform(*REBIRTH_S))
+
+    async def mind_links(self) -> None:
+        """No process may go on holding a link that says nothing, or nothing new; until cancelled."""
+        seen: set[Connection] = set()
+        while True:
+            await trio.sleep(LINKS_EVERY_S)
+            for name, link, why in [] if self.world.life.dead else self._useless():
+                if link not in seen:
+                    seen.add(link)
+                    self.witness.referee.breach("L9", trio.current_time(), f"a link to {name} {why}, and is held")
+
+    def _useless(self) -> Iterator[tuple[str, Connection, str]]:
+        now = trio.current_time()
+        for name, most_s in SILENT_S.items():
+            for link in self.world.links(name):
+                if now - link.heard_s > most_s:
+                    yield name, link, f"has said nothing for {now - link.heard_s:.0f} s"
+                elif name == STREAM and self._blind_s is not None and now - max(self._blind_s, link.made_s) > most_s:
+                    yield name, link, f"has said nothing new for {most_s:g} s"
 
     # -- troubles ---------------------------------------------------------------------------------------------------
     async def rage(self) -> None:
@@ -213,10 +254,8 @@ class Chaos:
             name, state = next(self._aims)
             trouble = TROUBLES[name]
         else:
-            known = [
-                each for each in TROUBLES.values() if self.world.circumstances.telegram or each.name not in CHATTING
-            ]
-            (trouble,) = self._rng.choices(known, [each.weight for each in known])
+            known = [each for each in self._choice if self.world.circumstances.telegram or each.name not in CHATTING]
+            (trouble,) = self._rng.choices(known or self._choice, [each.weight for each in known or self._choice])
             state = ""
         return trouble, state, self._rng.uniform(*trouble.lasts_s)
 
@@ -249,8 +288,21 @@ class Chaos:
             self.cells.add((trouble.name, state))
         if trouble.changes_rules:
             self.witness.referee.rules_changed(trio.current_time())
+        if trouble.name == "replica-lag":
+            self.witness.referee.copies_lag()
+        if trouble.blinds:
+            self._blind_s = trio.current_time()
+            heal = self._see_again(heal)
         self._heals[trouble.name] = heal or (lambda: None)
         self.nursery.start_soon(self._heal_later, trouble, lasts_s)
+
+    def _see_again(self, heal: Heal | None) -> Heal:
+        def both() -> None:
+            self._blind_s = None
+            if heal is not None:
+                heal()
+
+        return both
 
     async def _heal_later(self, trouble: Trouble, lasts_s: float) -> None:
         await trio.sleep(lasts_s)
@@ -315,10 +367,23 @@ class Demand:
         await trio.sleep(self.quiet_s)
         if not await _until(lambda: self._doubt() is None, self._left(RESOLVED_S)):
             self._breach("L3", f"nothing is known of {self._doubt()} {RESOLVED_S:g} s after healing")
+        await _until(lambda: not self._disagreement(), AGREED_S)
+        if what := self._disagreement():
+            self._breach("S11", f"{AGREED_S:g} s and more after healing {what}")
+        self.referee.fills_due(trio.current_time())
         await self.stop()
 
     def _doubt(self) -> str | None:
         return self.referee.doubt(trio.current_time())
+
+    def _disagreement(self) -> str:
+        """Where what the bot takes for so is not what is; "" where nothing."""
+        life = self._alive()
+        sleeve = life.bot.sleeve if life is not None else None
+        if sleeve is None:
+            return ""
+        thought, open_orders = sleeve.totals(), sorted(order.client_order_id for order in sleeve.unfinished())
+        return self.referee.disagreement(*thought, open_orders)
 
     def _exits(self) -> bool:
         """Say `exit`, where nothing is armed, until something rests."""
@@ -347,11 +412,14 @@ class Demand:
             self._breach("L5", f"a stop ended with exit code {life.code}: {life.why}")
 
 
-def run_seed(seed: int, hours: float, rate: float = 1.0, circumstances: Circumstances | None = None) -> Result:
+def run_seed(
+    seed: int, hours: float, rate: float = 1.0, circumstances: Circumstances | None = None, only: Sequence[str] = ()
+) -> Result:
     """One seed from its beginning to its end.
 
     hours   of virtual time before everything is healed
     rate    troubles, as a multiple of `FAULTS_PER_HOUR`
+    only    the troubles to draw from; none: all
     """
     began, worked, given = time.perf_counter(), time.process_time(), circumstances or drawn(seed)
     trace = Trace()
@@ -359,7 +427,7 @@ def run_seed(seed: int, hours: float, rate: float = 1.0, circumstances: Circumst
     witness = Witness(referee, trace)
     told: dict[str, object] = {}
     with tempfile.TemporaryDirectory(prefix="tetrio-chaos-") as place:
-        main = functools.partial(_live, seed, hours, rate, given, witness, Path(place), told)
+        main = functools.partial(_live, seed, hours, rate, only, given, witness, Path(place), told)
         virtual_s = virtual.run(main, seed, [trace])
     if trace.stuck is not None:
         referee.breach("L7", virtual_s, f"a livelock in {trace.stuck}")
@@ -381,16 +449,24 @@ def run_seed(seed: int, hours: float, rate: float = 1.0, circumstances: Circumst
 
 
 async def _live(
-    seed: int, hours: float, rate: float, given: Circumstances, witness: Witness, place: Path, told: dict[str, object]
+    seed: int,
+    hours: float,
+    rate: float,
+    only: Sequence[str],
+    given: Circumstances,
+    witness: Witness,
+    place: Path,
+    told: dict[str, object],
 ) -> float:
     referee = witness.referee
     async with with_internet(random.Random(f"{seed}:internet")) as internet:  # noqa: S311 - weather
         world = World(seed, given, internet, witness, place)
         async with running(world) as nursery:
-            chaos = Chaos(world, witness, nursery, FAULTS_PER_HOUR * rate)
+            chaos = Chaos(world, witness, nursery, FAULTS_PER_HOUR * rate, only)
             told["counts"], told["cells"] = chaos.counts, chaos.cells
             with trio.move_on_after(hours * 3600 + HORIZON_S) as horizon:
                 nursery.start_soon(chaos.keep_alive)
+                nursery.start_soon(chaos.mind_links)
                 with trio.move_on_after(hours * 3600):
                     if rate:
                         await chaos.rage()

@@ -34,6 +34,8 @@ class Trouble:
     lasts_s: tuple[float, float] = (0.0, 0.0)
     slack_s: float = 0.0
     """By how much longer than usual a bot may stay away after it: some answers ask it to."""
+    blinds: bool = False
+    """While it lasts nothing new is told of the market."""
     lethal: bool = False
     """It ends the process: another is started."""
     changes_rules: bool = False
@@ -339,7 +341,14 @@ EXCHANGE = (
         ),
         lasts_s=(30, 60),
     ),
-    Trouble(name="stale-market", faults="F4", begin=_verb("garble-event:@*:stale:all"), lasts_s=(5, 40), slack_s=60),
+    Trouble(
+        name="stale-market",
+        faults="F4",
+        begin=_verb("garble-event:@*:stale:all"),
+        lasts_s=(5, 40),
+        slack_s=60,
+        blinds=True,
+    ),
     Trouble(
         name="lose-market",
         faults="F88 F89",

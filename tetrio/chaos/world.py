@@ -12,6 +12,7 @@ network, names, power, the date. Nothing here judges; what happens is told to a 
 from __future__ import annotations
 
 import functools
+import math
 import random
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -36,7 +37,7 @@ from tetrio.journal import Fact, Journal
 from tetrio.live.bot import Bot
 from tetrio.live.setup import Setup
 from tetrio.net.clock import NS
-from tetrio.net.internet import Internet
+from tetrio.net.internet import Connection, Internet
 from tetrio.net.trust import trusting
 from tetrio.operator import Order
 from tetrio.sim.engine.clearing import Discount
@@ -287,6 +288,15 @@ class World:
     def life(self) -> Life:
         """The latest process of the bot."""
         return self.lives[-1]
+
+    def links(self, name: str) -> list[Connection]:
+        """The connections to one of the names that the latest process of the bot holds."""
+        host = self.life.host
+        return [each for each in self.internet.connections(self.hosts[name]) if each.client.host is host]
+
+    def heard_s(self) -> float:
+        """When the latest process of the bot last got something of the market; -inf before it did."""
+        return self.life.host.heard_s.get(self.hosts[STREAM], -math.inf) if self.lives else -math.inf
 
     def say(self, order: Order) -> None:
         """The operator says a word to the bot, if there is one."""

@@ -39,6 +39,9 @@ def add(commands: Commands) -> None:
         help="how often something goes wrong: 1 is 90 times an hour",
     )
     chaos.add_argument(
+        "--only", type=_troubles, default=(), metavar="NAMES", help="draw from these troubles alone: dns,reset,sigkill"
+    )
+    chaos.add_argument(
         "--sweep",
         choices=("kills", "bytes"),
         help="instead: kill at many steps, or cut behind each byte, of one seed's run",
@@ -60,6 +63,15 @@ def _rate(text: str) -> float:
     if not 0 <= rate <= 100:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100")
     return rate
+
+
+def _troubles(text: str) -> tuple[str, ...]:
+    from tetrio.chaos.troubles import TROUBLES
+
+    names = tuple(text.split(","))
+    if unknown := [name for name in names if name not in TROUBLES]:
+        raise argparse.ArgumentTypeError(f"no trouble is named {', '.join(unknown)}; there are {', '.join(TROUBLES)}")
+    return names
 
 
 def _chaos(options: argparse.Namespace) -> int:
@@ -99,7 +111,7 @@ def _seeds(options: argparse.Namespace) -> range:
 
 
 def _results(seeds: range, options: argparse.Namespace) -> Iterator[Result]:
-    given = [(seed, options.hours, options.fault_rate) for seed in seeds]
+    given = [(seed, options.hours, options.fault_rate, options.only) for seed in seeds]
     if options.jobs <= 1:
         yield from map(_one, given)
         return
@@ -141,11 +153,12 @@ def _quiet() -> None:
     logging.getLogger("tetrio").setLevel(logging.CRITICAL)  # what the exchange's side says of its faults
 
 
-def _one(given: tuple[int, float, float]) -> Result:
+def _one(given: tuple[int, float, float, tuple[str, ...]]) -> Result:
     from tetrio.chaos.run import run_seed
 
     _quiet()
-    return run_seed(*given)
+    seed, hours, rate, only = given
+    return run_seed(seed, hours, rate, only=only)
 
 
 def _as_json(result: Result) -> dict[str, object]:

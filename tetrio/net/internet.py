@@ -22,6 +22,7 @@ from __future__ import annotations
 import collections
 import errno
 import itertools
+import math
 import random
 import socket as stdlib_socket
 from collections.abc import AsyncIterator, Iterator
@@ -48,6 +49,10 @@ class LatePipe(Pipe):
         self._under_way: collections.deque[tuple[float, bytes]] = collections.deque()
         self._last_due = 0.0
         self.window = WINDOW
+        self.taken_s = trio.current_time()
+        """When something last came out at the far end; at first, when the connection was made."""
+        self.heard: tuple[dict[Host, float], Host] | None = None
+        """Where that is noted too, and under whose name."""
         self.hole = False
         """Bytes vanish, and so does the news of an end."""
 
@@ -111,6 +116,10 @@ class LatePipe(Pipe):
         if size < len(data):
             self._under_way.appendleft((due, data[size:]))
         self.size -= size
+        self.taken_s = trio.current_time()
+        if self.heard is not None:
+            book, host = self.heard
+            book[host] = self.taken_s
         self.writers.unpark_all()
         return data[:size]
 
@@ -180,6 +189,7 @@ class HostSocket(Socket):
         weather, rng = self.internet.weather(other), self.internet.rng
         there, back = LatePipe(weather, rng), LatePipe(weather, rng)
         there.window = back.window = weather.window
+        back.heard = self.host.heard_s, other
         far = HostSocket(self.internet, other)
         if weather.syn != "deaf":
             self.meet((ip, port), far, there, back, (self.host.ip, next(self.internet.ports)))
@@ -201,11 +211,18 @@ class Connection:
 
     client: HostSocket
     server: HostSocket
+    made_s: float = attrs.field(factory=trio.current_time)
 
     @property
     def open(self) -> bool:
         """Whether neither end has closed it."""
         return not (self.client.closed or self.server.closed)
+
+    @property
+    def heard_s(self) -> float:
+        """When the client last got something."""
+        inward = self.client.inward
+        return inward.taken_s if isinstance(inward, LatePipe) else -math.inf
 
     def reset(self) -> None:
         """Both ends fail at their next use."""
@@ -233,6 +250,8 @@ class Host:
         self.loopback = f"{ip}/lo"
         self.dead = False
         self.sockets: dict[HostSocket, None] = {}
+        self.heard_s: dict[Host, float] = {}
+        """When it last got something from each other host."""
 
     @contextmanager
     def here(self) -> Iterator[None]:
