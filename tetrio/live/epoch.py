@@ -45,6 +45,7 @@ LEAP_S = 2.0  # of the date against the clock that only goes on
 ECHO_S = 5.0  # from the acceptance of an order to what the user stream says of it
 MOVE_S = 5.0  # for a new link to learn the account, while no order can be sent
 LATE_S = 1.0  # for events that are still on their way on the old one
+RIGHTS_TRIES, RIGHTS_AGAIN_S = 3, 1.0  # trading waits for the answer
 SYNC_S = 20.0  # to log on and learn the account
 CLOCK_AGAIN_S = 60.0  # after a look at it that failed
 
@@ -367,12 +368,16 @@ class _Move:
 
 async def look_at_rights(kept: Kept, rest: Rest, api_key: str, signer: Signer) -> None:
     """UnsafeError for a key that may withdraw or transfer; where nobody can tell, it is said, and asked again."""
-    try:
-        found = objections(await rest.rights(api_key, signer))
-    except (LinkError, UnsafeError) as error:
-        found = Objections(warnings=(f"what the key may do is not known: {error}",))
-    else:
-        kept.rights_of = api_key
+    for left in reversed(range(RIGHTS_TRIES)):
+        try:
+            found = objections(await rest.rights(api_key, signer))
+        except (LinkError, UnsafeError) as error:
+            found = Objections(warnings=(f"what the key may do is not known: {error}",))
+            if left:
+                await trio.sleep(machine_s(RIGHTS_AGAIN_S))
+        else:
+            kept.rights_of = api_key
+            break
     for warning in found.warnings:
         kept.journal.write("warning", what="key", why=warning)
     if found.refusal is not None:
