@@ -343,6 +343,7 @@ class Demand:
 
     def __init__(self, world: World, referee: Referee, slack_s: float, quiet_s: float = QUIET_S) -> None:
         self.world, self.referee, self.slack_s, self.quiet_s = world, referee, slack_s, quiet_s
+        self._fills = referee.counts["fill"]
         self.healed_s = trio.current_time()
 
     def _left(self, bound_s: float) -> float:
@@ -392,6 +393,8 @@ class Demand:
             return False
         if self.referee.open_orders or life.status.regime == "FLAT":
             return True
+        if self.referee.counts["fill"] > self._fills:
+            return True  # a taking order does not rest
         if not life.status.armed:
             self.world.say(Order(word="exit", by="chaos"))
         return False

@@ -87,6 +87,8 @@ class Rebuilder:
         self._tape = Tape(rest, rules)
         self._count = _Count()
         self._told = list[Told]()
+        self._passed = 0
+        """Trades in candles that were taken whole since the last one that was folded by itself."""
         self._skew_ms = 0
         """How far the public's times of trades are ahead of the account's."""
 
@@ -258,11 +260,12 @@ class Rebuilder:
         self._status.detail = f"rebuilding: {(self._now_ms() - opened) // 60_000:,} minutes left"
         if not candle.trades or end <= fold.last_ms:
             return
-        if fold.last_ms < opened and not self._busy(fold, opened, end):
+        if fold.last_ms < opened and not self._busy(fold, candle, end):
             taken = whole.take(fold.state, candle.kline, end - opened)
             if taken is not None:
                 fold.set(taken, last_ms=end - 1)
                 self._count.candles += 1
+                self._passed += candle.trades
                 return
         await self._inside(fold, opened, end, levels)
 
@@ -272,11 +275,15 @@ class Rebuilder:
         else:
             await self._trades(fold, start_ms, end_ms)
 
-    def _busy(self, fold: Refold, start_ms: int, end_ms: int) -> bool:
-        """Whether an own trade or a word of the operator's may lie in that time."""
+    def _busy(self, fold: Refold, candle: Candle, end_ms: int) -> bool:
+        """Whether an own trade or a word of the operator's may lie in a candle: by its time, and by its number, for the
+        account's clock may have leapt against the one that candles are made by.
+        """
         times = list[int]()
         if (own := fold.coming) is not None:
             times.append(own.at_ms + self._skew_ms)
+            if own.trade_id <= fold.last_id + self._passed + candle.trades:
+                return True
         if (word := fold.next_word) is not None:
             times.append(word.at_ms)
         return any(at_ms < end_ms + SLACK_MS for at_ms in times)
@@ -284,6 +291,8 @@ class Rebuilder:
     async def _trades(self, fold: Refold, start_ms: int, end_ms: float) -> None:
         trades = [trade for each in await self._tape.read(start_ms, end_ms) for trade in each.trades(fold.last_id)]
         self._count.trades += len(trades)
+        if trades:
+            self._passed = 0
         self._told.append(fold.trades(trades))
 
     async def _find_last(self, fold: Refold) -> None:
@@ -297,6 +306,7 @@ class Rebuilder:
                 fold.set(
                     msgspec.structs.replace(fold.state, last=observed), last_id=newest.last_id, last_ms=newest.at_ms
                 )
+                self._passed = 0
 
     async def _candles(self, interval: str, start_ms: int, end_ms: float) -> AsyncIterator[Candle]:
         """Those that open within, oldest first."""
