@@ -609,7 +609,7 @@ def _shut_out(*, told: bool, certain: bool = True, after_s: float = 10) -> Recor
     record = Record()
     record.referee.stay_away(record.at, 30)
     if told:
-        record.referee.told_away(record.at, certain=certain)
+        record.referee.told_away(record.at + 0.01, certain=certain)
     record.at += after_s
     record.referee.knocked(record.at)
     return record
@@ -625,7 +625,7 @@ def test_who_comes_although_it_was_told_to_stay_away_is_seen() -> None:
 def test_a_ban_that_was_lifted_is_over() -> None:
     record = Record()
     record.referee.stay_away(record.at, 30)
-    record.referee.told_away(record.at)
+    record.referee.told_away(record.at + 0.01)
     record.referee.let_in()
     record.at += 10
     record.referee.knocked(record.at)
@@ -664,6 +664,14 @@ def test_a_new_process_knows_of_no_refusal() -> None:
 def test_what_was_under_way_when_it_was_told_may_arrive() -> None:
     assert _shut_out(told=True, after_s=IN_FLIGHT_S).named == []
     assert _shut_out(told=True, after_s=IN_FLIGHT_S + 0.1).named == ["S16"]
+
+
+def test_an_answer_to_what_was_under_way_when_the_ban_began_tells_nothing() -> None:
+    record = Record()
+    record.referee.stay_away(record.at, 30)
+    record.referee.told_away(record.at)
+    record.referee.knocked(record.at + IN_FLIGHT_S + 1)
+    assert record.named == []
 
 
 # -- S21, S23, S30 ----------------------------------------------------------------------------------------------------

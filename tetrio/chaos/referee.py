@@ -160,7 +160,7 @@ class Referee:
         """When a process last asked for an order that has never come."""
         self._halted_s: float | None = None
         self._flattened = False
-        self._away_until = 0.0
+        self._away_until = self._away_since = 0.0
         self._away_told_s: float | None = None
         self._away_tellings = 0
         self._heard_s = math.inf
@@ -268,9 +268,12 @@ class Referee:
     def stay_away(self, at_s: float, for_s: float) -> None:
         """The exchange shuts the bot's address out, and will say so to whoever asks."""
         self._away_until, self._away_told_s, self._away_tellings = at_s + for_s, None, 0
+        self._away_since = at_s
 
     def told_away(self, at_s: float, *, certain: bool = True) -> None:
         """An answer that tells of the ban was given; not `certain` to arrive where the network is bad as well."""
+        if at_s == self._away_since:
+            return  # an answer to what was under way: its connection is cut with it
         self._away_tellings += 1
         if self._away_told_s is None and (certain or self._away_tellings > 1):
             self._away_told_s = at_s
