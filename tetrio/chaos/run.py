@@ -391,13 +391,23 @@ class Demand:
         life = self._alive()
         if life is None:
             return False
-        if self.referee.open_orders or life.status.regime == "FLAT":
+        if self.referee.open_orders or life.status.regime == "FLAT" or self._little():
             return True
         if self.referee.counts["fill"] > self._fills:
             return True  # a taking order does not rest
         if not life.status.armed:
             self.world.say(Order(word="exit", by="chaos"))
         return False
+
+    def _little(self) -> bool:
+        """Whether what is held is so near the smallest order that one lot decides whether there can be one."""
+        sleeve, market = self.world.life.bot.sleeve, self.world.market
+        if sleeve is None:
+            return False
+        rules, held = self.world.exchange.venue.rules, sleeve.holdings()
+        price = market.first_price_ticks
+        worth = max(held.base * price, held.quote)
+        return worth < rules.min_notional_tick_lots + 2 * max(price, rules.min_qty_lots * price)
 
     def _sight(self) -> str:
         status = self.world.life.status

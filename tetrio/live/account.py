@@ -45,7 +45,6 @@ from tetrio.wire.user import EventStreamTerminated, ExecutionReport, OutboundAcc
 
 RECV_WINDOW_MS = 5000
 STALL_S = 5.0
-AGAIN_S = 12.0  # after a sync; copies of the exchange that answer queries are some seconds late
 PAGE = 1000  # orders or trades in one answer, the exchange's most
 NEWEST = 20  # orders that are looked at for our tag, where the latch is gone
 BOOK_S = 5.0  # how long a jumpstart waits for a book that is still empty
@@ -154,9 +153,10 @@ class Account:
     async def snapshot(self) -> None:
         """Ask for balances, and for the orders that may be ours."""
         await self.open_orders()
-        await self._ask_balances()  # after the orders: what they lock is then in it
+        await self.ask_balances()  # after the orders: what they lock is then in it
 
-    async def _ask_balances(self) -> None:
+    async def ask_balances(self) -> None:
+        """Ask for all balances, and take them where they are not older than what is known."""
         changes = self._sleeve.changes
         status = result_of(await self._link.request("account.status"), AccountStatus)
         self._sleeve.take_account(status, changes)
@@ -217,7 +217,7 @@ class Account:
         await self.open_orders()
         if self._sleeve.unfinished():
             self._journal.write("rebuilt", what="balances", source="account.status: an own order is not finished")
-            await self._ask_balances()
+            await self.ask_balances()
             return
         pushed = 0
         for side, best in await self._best_prices():
@@ -225,7 +225,7 @@ class Account:
                 pushed += await self._provoke(side, self._deep(side, best))
         if not pushed:
             self._journal.write("rebuilt", what="balances", source="account.status: no deep order was accepted")
-            await self._ask_balances()
+            await self.ask_balances()
 
     async def _best_prices(self) -> list[tuple[Side, int]]:
         """Best ask for a SELL and best bid for a BUY, ticks; none where the book stays empty."""
@@ -298,11 +298,6 @@ class Account:
                 if self._sleeve.take_stopped():  # before what it did to the holdings: the regime must end by it
                     await self._tell(out, Command(Word.STOPPED))
                 await (self.tell_holdings(out) if self._reckoning is None else self._tell_trades(out))
-
-    async def look_again(self) -> None:
-        """Ask for the balances once more: those of the sync may have come from a copy that was late."""
-        await trio.sleep(machine_s(AGAIN_S))
-        await self._ask_balances()
 
     async def explain(self, out: trio.MemorySendChannel[Inbound]) -> None:
         """Ask for what balances hold and no own trade explains, until cancelled; over whichever link is the newest."""

@@ -45,6 +45,7 @@ LEAP_S = 2.0  # of the date against the clock that only goes on
 ECHO_S = 5.0  # from the acceptance of an order to what the user stream says of it
 MOVE_S = 5.0  # for a new link to learn the account, while no order can be sent
 LATE_S = 1.0  # for events that are still on their way on the old one
+AGAIN_S = 12.0  # after a sync; copies of the exchange that answer queries are some seconds late
 RIGHTS_TRIES, RIGHTS_AGAIN_S = 3, 1.0  # trading waits for the answer
 SYNC_S = 20.0  # to log on and learn the account
 CLOCK_AGAIN_S = 60.0  # after a look at it that failed
@@ -200,7 +201,6 @@ class Epoch:
             self.status.detail = f"waits for the first {first}; none comes until the market moves"
             workers.start_soon(account.run, out.clone(), kept.intents.ring)
             workers.start_soon(account.explain, out.clone())
-            workers.start_soon(account.look_again)
             workers.start_soon(strategy.run, inbound)
             workers.start_soon(self._carry_words, out.clone())
             workers.start_soon(rulebook.run)
@@ -208,6 +208,7 @@ class Epoch:
             workers.start_soon(self._execute_when_ready, kept.executor_over(session, rulebook, learnt), checked)
             workers.start_soon(self._mind_clock, rest)
             move = _Move(session, account, rest, links, workers, out)
+            workers.start_soon(self._look_again, move)
             await kept.rotation.repeat("account", lambda: session.leaving, lambda: self._move(move))
 
     async def _strategy(self, rest: Rest, account: Account, sleeve: Sleeve, params: StrategyParams) -> Strategy:
@@ -277,6 +278,11 @@ class Epoch:
         today_ms = now_ns // DAY * DAY // 1_000_000
         kept.daily.found(await account.sent_since(today_ms, self.setup.risk.max_orders_per_day), now_ns)
         self.status.orders_today, kept.counted = kept.daily.count, True
+
+    async def _look_again(self, move: _Move) -> None:
+        """Ask for the balances once more, over whichever link is in use: the sync's may be of a copy that was late."""
+        await trio.sleep(machine_s(AGAIN_S))
+        await move.account.ask_balances()
 
     async def _check_rights(self, rest: Rest, checked: trio.Event) -> None:
         """Refuse a key that may do more than trade; one look for each key is enough."""

@@ -39,11 +39,13 @@ class Known:
 
     ids: dict[int, None] = attrs.Factory(dict)
     newest: int = -1
+    floor: int | None = None
+    """The newest when it was first asked: what is older was before."""
 
     def forget(self) -> None:
         """None."""
         self.ids.clear()
-        self.newest = -1
+        self.newest, self.floor = -1, None
 
     def new(self, trade_id: int) -> bool:
         """Whether it is told for the first time; it is remembered."""
@@ -88,6 +90,8 @@ class Reckoning:
                 break
         else:
             raise LinkStale("account: own trades and balances do not come to rest")
+        if self._known.floor is None:
+            self._known.floor = self._known.newest
         held = self.held()
         self._reckoned = held
         if reckoned is not None:
@@ -104,19 +108,24 @@ class Reckoning:
             reserve_base=sleeve.reserve_base, reserve_quote=sleeve.reserve_quote,
         )  # fmt: skip
 
-    async def _newer(self, *, tell: bool = False) -> list[OwnTrade]:
-        """Own trades after the newest that is known, oldest first; the newest page where none is.
+    async def _newest(self) -> list[OwnTrade]:
+        """The newest own trades, known or not, oldest first: a report that was lost may be older than one that came.
 
-        tell   the sleeve too: no event has told them, and none may
+        The sleeve is told too: no event has told of them, and none may.
         """
+        page = await self._my_trades({"symbol": self._sleeve.rules.name, "limit": PAGE})
+        page = [trade for trade in page if trade.id > (self._known.floor or -1)]
+        self._sleeve.take_trades(page)
+        return [self._own(trade) for trade in page]
+
+    async def _newer(self) -> list[OwnTrade]:
+        """Own trades after the newest that is known, oldest first; the newest page where none is."""
         found, params = list[OwnTrade](), dict[str, object]({"symbol": self._sleeve.rules.name, "limit": PAGE})
         if self._known.newest < 0:
             return [self._own(trade) for trade in await self._my_trades(params)]
         while True:
             from_id = (found[-1].trade_id if found else self._known.newest) + 1
             page = await self._my_trades({**params, "fromId": from_id})
-            if tell:
-                self._sleeve.take_trades(page)
             found += [self._own(trade) for trade in page]
             if len(page) < PAGE:
                 return found
@@ -186,7 +195,7 @@ class Reckoning:
                 await trio.sleep(machine_s(delay_s))
                 if not self._differs():
                     break
-                for trade in await self._newer(tell=True):
+                for trade in await self._newest():
                     if self._known.new(trade.trade_id):
                         self._take(trade)
                 await send()
