@@ -7,7 +7,7 @@ import pytest
 from tetrio.chaos import sweep
 from tetrio.chaos.states import STATES
 
-SEED, SECONDS = 1, 45.0
+SEED, SECONDS = 1, 60.0
 
 
 @pytest.fixture(scope="module")
