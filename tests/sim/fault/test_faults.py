@@ -405,11 +405,14 @@ async def test_queries_lag_and_the_engine_does_not(exchange: Served, autojump_cl
     client = await exchange.trader()
     early = (await client.order(**ORDER))["result"]["orderId"]
     lag = arm(exchange, "replica-lag:5s")
+    updated_ms = (await client.signed("account.status"))["result"]["updateTime"]
+    await trio.sleep(1)
     assert len((await client.order("openOrders.status"))["result"]) == 1
     order_id = (await client.order(**ORDER))["result"]["orderId"]
     assert code(await client.order("order.status", orderId=order_id)) == -2013
-    locked = (await client.signed("account.status"))["result"]["balances"][1]["locked"]
-    assert locked == "340.00000000"
+    status = (await client.signed("account.status"))["result"]
+    assert status["balances"][1]["locked"] == "340.00000000"
+    assert status["updateTime"] == updated_ms
     await client.order("order.cancel", orderId=early)
     assert code(await client.order("order.cancel", orderId=early)) == -2011
     assert (await client.order("order.status", orderId=early))["result"]["status"] == "NEW"

@@ -200,7 +200,7 @@ class Venue:
     # -- the past ---------------------------------------------------------------------------------------------------
     def fall_behind(self, lag_s: float, now_s: Callable[[], float]) -> None:
         """From now on queries about the account are answered as of `lag_s` ago, by the clock `now_s`."""
-        self.replica = Replica(self.engine, ACCOUNT, self.symbol, lag_s, now_s)
+        self.replica = Replica(self.engine, ACCOUNT, self.symbol, lag_s, now_s, self.updated_ms)
 
     def catch_up(self) -> None:
         """No more."""
@@ -212,6 +212,7 @@ class Venue:
             return self
         seen = copy.copy(self)
         seen.engine = cast(Engine, self.replica)
+        seen.updated_ms = self.replica.updated_ms()
         return seen
 
     # -- who is here ------------------------------------------------------------------------------------------------
@@ -243,9 +244,9 @@ class Venue:
         if not events:
             return
         self.audit.events(events)
-        if self.replica is not None:
-            self.replica.hear(events)
         now_ms = self.updated_ms = self.now_ms()
+        if self.replica is not None:
+            self.replica.hear(events, now_ms)
         for event in events:
             if not isinstance(event, Report):
                 continue

@@ -32,13 +32,16 @@ QUERIES = frozenset(
 class Replica:
     """The engine's account, `lag_s` ago."""
 
-    def __init__(self, engine: Engine, account: str, symbol: str, lag_s: float, now_s: Callable[[], float]) -> None:
-        """`now_s` tells the time that the lag is measured by."""
+    def __init__(
+        self, engine: Engine, account: str, symbol: str, lag_s: float, now_s: Callable[[], float], updated_ms: int
+    ) -> None:
+        """`now_s` tells the time that the lag is measured by, `updated_ms` is when the account last changed."""
         self.lag_s = lag_s
+        self._updated_ms = updated_ms
         self._engine, self._now_s = engine, now_s
         self._history = OrderHistory()
         self._balances: Mapping[str, Balance] = engine.balances(account)
-        self._coming: collections.deque[tuple[float, UserEvent]] = collections.deque()
+        self._coming: collections.deque[tuple[float, int, UserEvent]] = collections.deque()
         for order in engine.orders(account, symbol):
             self._learn(order)
             for fill in engine.trades(account, symbol, order.order_id):
@@ -48,11 +51,16 @@ class Replica:
         """What is no business of a replica."""
         return getattr(self._engine, name)
 
-    def hear(self, events: Sequence[UserEvent]) -> None:
-        """The engine has changed now; that will be known later."""
+    def hear(self, events: Sequence[UserEvent], at_ms: int) -> None:
+        """The engine has changed now, at `at_ms` by the exchange's date; that will be known later."""
         now_s = self._now_s()
-        self._coming.extend((now_s + self.lag_s, event) for event in events)
+        self._coming.extend((now_s + self.lag_s, at_ms, event) for event in events)
         self._catch_up()
+
+    def updated_ms(self) -> int:
+        """When the account last changed, as far as is known here."""
+        self._catch_up()
+        return self._updated_ms
 
     # -- asked in place of the engine -------------------------------------------------------------------------------
     def order(
@@ -86,7 +94,7 @@ class Replica:
     def _catch_up(self) -> None:
         now_s = self._now_s()
         while self._coming and self._coming[0][0] <= now_s:
-            _, event = self._coming.popleft()
+            _, self._updated_ms, event = self._coming.popleft()
             if isinstance(event, Report):
                 self._report(event)
             elif isinstance(event, Position):
