@@ -32,6 +32,7 @@ from typing import Any
 import attrs
 
 OWN = "tt-"
+JUMPSTART = "j"
 MUTATIONS = frozenset({"order.place", "order.cancelReplace", "order.amend.keepPriority"})
 CANCELS = frozenset({"order.cancel"})
 SUBSCRIBE, SNAPSHOTS = "userDataStream.subscribe", frozenset({"account.status", "openOrders.status"})
@@ -232,7 +233,8 @@ class Referee:
             elif method in MUTATIONS and answer.get("status", 500) < 500 and code not in UNKNOWN_CODES:
                 last.answered_at = at_s
         if method in MUTATIONS and answer.get("status") != 200:
-            self._refused(answer)
+            if _reason(name) != JUMPSTART:  # a request of another kind, once a process
+                self._refused(answer)
         elif method in MUTATIONS:
             self._refusals = "", 0, at_s
         elif method in CANCELS and "closed" in str((answer.get("error") or {}).get("msg")):
@@ -405,7 +407,7 @@ class Referee:
             name, line["side"], line["type"], Decimal(line.get("price") or 0), Decimal(line["qty"]),
         )  # fmt: skip
         self._open[name] = order
-        if _reason(name) == "j" and self._last is not None and self._last.name == name:
+        if _reason(name) == JUMPSTART and self._last is not None and self._last.name == name:
             self._sessions[self._last.connection].answered.add("account.status")  # its events tell all balances
         self._numbers[line["order_id"]] = name
         self._recorded(name)
@@ -429,7 +431,7 @@ class Referee:
     def _within(self, order: _Order) -> None:
         """Against all that is held: what the other own orders lock would be a breach of its own."""
         terms = self.terms
-        if _reason(order.name) == "j":  # deep, smallest, and gone at once: it may lean on the reserve
+        if _reason(order.name) == JUMPSTART:  # deep, smallest, and gone at once: it may lean on the reserve
             terms = attrs.evolve(terms, reserve_base=Decimal(0), reserve_quote=Decimal(0))
         if order.side == "SELL":
             held = self._totals.get(terms.base, Decimal(0)) - terms.reserve_base
@@ -483,7 +485,7 @@ class Referee:
         self._names.add(name)
         if params.get("cancelReplaceMode", "STOP_ON_FAILURE") != "STOP_ON_FAILURE":
             self._breach("S3", f"{name} was sent by {params['cancelReplaceMode']}")
-        if _reason(name) == "j":
+        if _reason(name) == JUMPSTART:
             self._last = _Mutation(name, connection, self._now)
             return  # a jumpstart's order is how the balances are learnt
         missing = {SUBSCRIBE, *SNAPSHOTS} - session.answered
