@@ -18,10 +18,15 @@ from tetrio.chaos.world import World
 HOURS = 0.05
 
 
-def _in_a_process(seed: int, hash_seed: str) -> dict[str, Any]:
+def _in_a_process(seed: int, hash_seed: str, zone: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "tetrio", "chaos", "--seed", str(seed), "--hours", str(HOURS), "--json"]
     done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=False
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed, "TZ": zone},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout, done.stderr
     found = json.loads(done.stdout)
@@ -29,9 +34,10 @@ def _in_a_process(seed: int, hash_seed: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.fault("F99")
 def test_the_same_seed_is_the_same_run_in_two_processes() -> None:
-    """S26. Each process hashes its strings in its own way."""
-    one, two = _in_a_process(3, "1"), _in_a_process(3, "4242")
+    """S26, S24. Each process hashes its strings in its own way, and is in a time zone of its own."""
+    one, two = _in_a_process(3, "1", "America/New_York"), _in_a_process(3, "4242", "Asia/Kathmandu")
     assert one["steps"] > 5000
     assert one["faults"]
     for each in (one, two):

@@ -374,7 +374,7 @@ EXCHANGE = (
     Trouble(name="deposit", faults="F77", begin=_verb("deposit:ETH:0.01", "deposit:FDUSD:25")),
     Trouble(
         name="withdraw",
-        faults="F77 F129",
+        faults="F77",
         begin=_verb("withdraw:ETH:0.001", "withdraw:FDUSD:3", "withdraw:ETH:0.0001", "withdraw:FDUSD:0.2"),
     ),
     Trouble(
@@ -542,7 +542,7 @@ MACHINE = (
 )
 CLOCKS = (
     Trouble(name="suspend", faults="F97", begin=_suspend),
-    Trouble(name="clock-step", faults="F96 F99", begin=_step, lasts_s=(1, 30)),
+    Trouble(name="clock-step", faults="F96", begin=_step, lasts_s=(1, 30)),
 )
 
 
@@ -583,7 +583,7 @@ TELEGRAMS = (
     ),
     Trouble(
         name="telegram-502",
-        faults="F119 F121",
+        faults="F119",
         begin=_weather(lambda world, rng: world.telegram.broken()),
         lasts_s=(5, 60),
     ),

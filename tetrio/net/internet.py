@@ -35,7 +35,6 @@ import trio
 
 from tetrio.net.simnet import WINDOW, Address, Pipe, SimNet, Socket
 
-BACKLOG_S = 0.0
 DNS_S = (0.001, 0.03)
 _here: ContextVar[Host | None] = ContextVar("host", default=None)
 
@@ -369,8 +368,8 @@ class Internet(SimNet, trio.abc.HostnameResolver):
         ]
 
     async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
-        """Nobody asks."""
-        raise NotImplementedError
+        """Addresses have no names here."""
+        raise stdlib_socket.gaierror(stdlib_socket.EAI_NONAME, "name or service not known")
 
 
 @asynccontextmanager
