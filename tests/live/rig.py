@@ -93,6 +93,7 @@ def lived(
     lines: Sequence[Line] | None = None,
     seed: int = 1,
     patience: Patience | None = None,
+    check_rights: bool = False,
     **exchange: Any,
 ) -> World:
     """Run a bot until `scenario` is over, then stop it."""
@@ -113,7 +114,7 @@ def lived(
             urls = await nursery.start(served.run)
             setup = Setup(
                 rest=urls.rest, ws_api=urls.ws_api, stream=urls.stream, symbol=SYMBOL, api_key=KEY, signer=SIGNER,
-                strategy=given.strategy, exit=given.exit, risk=given.risk, check_rights=False,
+                strategy=given.strategy, exit=given.exit, risk=given.risk, check_rights=check_rights,
                 patience=patience or Patience(),
             )  # fmt: skip
             journal = Journal([], date.now_ns)

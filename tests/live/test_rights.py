@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from tetrio.errors import LinkBarred, LinkLost, TetrioError, UnsafeError
+from tests.live.rig import KEY as ACCOUNT_KEY
+from tests.live.rig import World, lived
+from tetrio.errors import LinkBarred, LinkLost, TetrioError, UnsafeError, leaves
 from tetrio.live.rest import open_rest
 from tetrio.live.rights import Rights
 from tetrio.net.simnet import with_simnet
+from tetrio.sim.face.auth import KeyRights
 from tetrio.wire.sign import Signer
 
 SIGNER = Signer.generate(bytes(32))
@@ -95,3 +99,25 @@ async def test_every_other_answer_is_an_error_without_the_key(
     assert said in str(caught.value)
     assert "canary" not in str(caught.value)
     assert "signature=" not in str(caught.value)
+
+
+@pytest.mark.fault("F127")
+@pytest.mark.parametrize("seed", range(40))
+def test_a_key_that_may_withdraw_ends_the_process_whatever_else_happens_in_that_moment(
+    tmp_path: Path, seed: int
+) -> None:
+    worlds: list[World] = []
+
+    async def scenario(world: World) -> None:
+        worlds.append(world)
+        # by steps of 50 ms, so that the answer comes in the very moment in which the session sends its next request
+        world.arm("delay:ws_api:50ms:out", f"delay:rest:{50 * (1 + seed % 4)}ms:out")
+        await world.until_ready()
+
+    rights = {ACCOUNT_KEY: KeyRights(withdraw=True)}
+    with pytest.raises(BaseExceptionGroup) as failed:
+        lived(tmp_path, scenario, seed=seed, check_rights=True, rights=rights)
+    assert [type(error) for error in leaves(failed.value)] == [UnsafeError]
+    (world,) = worlds
+    assert world.bot.status.epoch == 1
+    assert not world.told("order")

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from tetrio.net.closing import hang_up
+
 HANDSHAKE_S = 20.0
 _BEGIN = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 _END = datetime.datetime(2120, 1, 1, tzinfo=datetime.UTC)
@@ -165,6 +167,6 @@ class Front:
             with trio.fail_after(HANDSHAKE_S):
                 await secured.do_handshake()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-            await trio.aclose_forcefully(stream)
+            await hang_up(stream)
             return
         await self._serve(Secured(secured))

@@ -17,6 +17,8 @@ import attrs
 import h11
 import trio
 
+from tetrio.net.closing import hang_up
+
 TOKEN = "123456789:CANARY-aaaaaaaaaaaaaaaaaaaaaaaaaaaaa"  # noqa: S105 - of nobody's bot
 NAME = "tetrio_test_bot"
 Body = dict[str, Any]
@@ -237,7 +239,7 @@ class FakeBotApi:
         except (trio.BrokenResourceError, h11.RemoteProtocolError, EOFError):
             pass  # the client has hung up, as one does that has waited for too long
         finally:
-            await trio.aclose_forcefully(stream)
+            await hang_up(stream)
 
     async def _answer(self, peer: h11.Connection, stream: trio.abc.Stream, target: str, body: bytes) -> None:
         _, token, method = target.split("/", 2)

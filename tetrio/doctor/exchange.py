@@ -24,6 +24,7 @@ from tetrio.live.link import Link, open_link, refused
 from tetrio.live.rest import RECV_WINDOW_MS, Rest, open_rest
 from tetrio.live.rights import objections
 from tetrio.net.clock import machine_s
+from tetrio.net.closing import hang_up
 from tetrio.net.dial import Address, dial, reason
 from tetrio.venue import SymbolParams, is_loopback
 from tetrio.wire.request import (
@@ -268,7 +269,7 @@ async def end(name: str, url: str, now_ns: int) -> Row:
         return fail(name, str(error), remedy)
     took_ms = (trio.current_time() - began) * 1000
     until = _valid_until(stream)
-    await trio.aclose_forcefully(stream)
+    await hang_up(stream)
     many = {each[4][0] for each in found}
     text = f"{address}, {len(many)} address{'es' * (len(many) > 1)}, connected in {took_ms:.0f} ms"
     if until is None:

@@ -291,7 +291,7 @@ class Account:
     # -- following ------------------------------------------------------------------------------------------------
     async def run(self, out: trio.MemorySendChannel[Inbound], wake: Callable[[], None]) -> None:
         """Follow the user stream until the link is let go, or cancelled; LinkLost when the stream ends."""
-        async with out:
+        with out:
             async for event in self._link.events:
                 self._apply(event.raw)
                 wake()
@@ -301,7 +301,7 @@ class Account:
 
     async def explain(self, out: trio.MemorySendChannel[Inbound]) -> None:
         """Ask for what balances hold and no own trade explains, until cancelled; over whichever link is the newest."""
-        async with out:
+        with out:
             if self._reckoning is not None:
                 await self._reckoning.explain(lambda: self._tell_trades(out))
 

@@ -181,35 +181,36 @@ class Epoch:
             out=seen, clock=kept.clock, status=self.status, journal=self.journal, rotation=kept.rotation,
         )  # fmt: skip
         continuity = Continuity(rest, rules, journal=self.journal, status=self.status)
-        async with out, trio.open_nursery() as workers:
-            workers.start_soon(feed.run)
-            workers.start_soon(continuity.run, line, out.clone())
-            checked = trio.Event()
-            workers.start_soon(self._check_rights, rest, checked)
-            try:
-                with trio.fail_after(machine_s(SYNC_S)):
-                    params = await self._synchronise(account, sleeve, checked)
-                    await kept.guardian.synchronise(sleeve, account, rest, kept.latch.words.rebased_ms)
-            except trio.TooSlowError:
-                raise LinkStale(f"{session.link.name}: the account was not learned within {SYNC_S:g} s") from None
-            self.status.vitals.synced = True
-            rulebook = Rulebook(rest, sleeve, journal=self.journal, wake=kept.intents.ring)
-            strategy = await self._strategy(rest, account, sleeve, params)
-            fold = kept.memory.fold
-            continuity.begin(*(() if fold is None else (fold.last_id, fold.last_ms)))
-            first = "best bid and ask" if setup.strategy.reference == "book" else "trade"
-            self.status.detail = f"waits for the first {first}; none comes until the market moves"
-            workers.start_soon(account.run, out.clone(), kept.intents.ring)
-            workers.start_soon(account.explain, out.clone())
-            workers.start_soon(strategy.run, inbound)
-            workers.start_soon(self._carry_words, out.clone())
-            workers.start_soon(rulebook.run)
-            learnt = partial(account.tell_holdings, out.clone())
-            workers.start_soon(self._execute_when_ready, kept.executor_over(session, rulebook, learnt), checked)
-            workers.start_soon(self._mind_clock, rest)
-            move = _Move(session, account, rest, links, workers, out)
-            workers.start_soon(self._look_again, move)
-            await kept.rotation.repeat("account", lambda: session.leaving, lambda: self._move(move))
+        with out:
+            async with trio.open_nursery() as workers:
+                workers.start_soon(feed.run)
+                workers.start_soon(continuity.run, line, out.clone())
+                checked = trio.Event()
+                workers.start_soon(self._check_rights, rest, checked)
+                try:
+                    with trio.fail_after(machine_s(SYNC_S)):
+                        params = await self._synchronise(account, sleeve, checked)
+                        await kept.guardian.synchronise(sleeve, account, rest, kept.latch.words.rebased_ms)
+                except trio.TooSlowError:
+                    raise LinkStale(f"{session.link.name}: the account was not learned within {SYNC_S:g} s") from None
+                self.status.vitals.synced = True
+                rulebook = Rulebook(rest, sleeve, journal=self.journal, wake=kept.intents.ring)
+                strategy = await self._strategy(rest, account, sleeve, params)
+                fold = kept.memory.fold
+                continuity.begin(*(() if fold is None else (fold.last_id, fold.last_ms)))
+                first = "best bid and ask" if setup.strategy.reference == "book" else "trade"
+                self.status.detail = f"waits for the first {first}; none comes until the market moves"
+                workers.start_soon(account.run, out.clone(), kept.intents.ring)
+                workers.start_soon(account.explain, out.clone())
+                workers.start_soon(strategy.run, inbound)
+                workers.start_soon(self._carry_words, out.clone())
+                workers.start_soon(rulebook.run)
+                learnt = partial(account.tell_holdings, out.clone())
+                workers.start_soon(self._execute_when_ready, kept.executor_over(session, rulebook, learnt), checked)
+                workers.start_soon(self._mind_clock, rest)
+                move = _Move(session, account, rest, links, workers, out)
+                workers.start_soon(self._look_again, move)
+                await kept.rotation.repeat("account", lambda: session.leaving, lambda: self._move(move))
 
     async def _strategy(self, rest: Rest, account: Account, sleeve: Sleeve, params: StrategyParams) -> Strategy:
         """The kernel of this process, with what the exchange has just told, and what it has told of the past."""
@@ -298,7 +299,7 @@ class Epoch:
 
     async def _carry_words(self, out: trio.MemorySendChannel[Inbound]) -> None:
         """Hand the operator's words to the strategy, once it knows where it stands."""
-        async with out:
+        with out:
             await self._observed.wait()
             self.commander.resume_leaving(self.status.regime)
             while True:
@@ -374,6 +375,7 @@ class _Move:
 
 async def look_at_rights(kept: Kept, rest: Rest, api_key: str, signer: Signer) -> None:
     """UnsafeError for a key that may withdraw or transfer; where nobody can tell, it is said, and asked again."""
+    known = False
     for left in reversed(range(RIGHTS_TRIES)):
         try:
             found = objections(await rest.rights(api_key, signer))
@@ -382,9 +384,11 @@ async def look_at_rights(kept: Kept, rest: Rest, api_key: str, signer: Signer) -
             if left:
                 await trio.sleep(machine_s(RIGHTS_AGAIN_S))
         else:
-            kept.rights_of = api_key
+            known = True
             break
     for warning in found.warnings:
         kept.journal.write("warning", what="key", why=warning)
     if found.refusal is not None:
         raise UnsafeError(found.refusal)
+    if known:
+        kept.rights_of = api_key  # only now: should the refusal be lost on its way, the next epoch asks again

@@ -99,9 +99,10 @@ class Feed:
 
     async def run(self) -> None:
         """Until cancelled; LinkSlow when the strategy does not keep up."""
-        async with self._out, trio.open_nursery() as nursery:
-            nursery.start_soon(self._hand_over)
-            await self._keep_a_line()
+        with self._out:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._hand_over)
+                await self._keep_a_line()
 
     async def _keep_a_line(self) -> None:
         failures, patience = 0, Patience()

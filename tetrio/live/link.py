@@ -21,6 +21,7 @@ import wsproto.utilities
 from tetrio.errors import KeyRefused, LinkError, LinkLost, LinkSlow, LinkStale, UnsafeError, WireError
 from tetrio.net.access import BAN_S, Access, http_refusal
 from tetrio.net.clock import machine_s
+from tetrio.net.closing import hang_up
 from tetrio.net.dial import CONNECT_S, Address, dial
 from tetrio.net.line import closed
 from tetrio.wire.request import TOO_MUCH_WEIGHT, Event, Reply, decode_frame, encode_request, retry_after_ms
@@ -243,7 +244,7 @@ async def open_link(
         kind = "lost" if connected else "unseen"
         raise LinkLost(f"{address}: {what}: {group.exceptions[0]}", kind=kind) from group.exceptions[0]
     finally:
-        await trio.aclose_forcefully(stream)
+        await hang_up(stream)
 
 
 class _Overheard(trio.abc.Stream):

@@ -171,17 +171,19 @@ class Strategy:
             self._hear(each)
 
     async def run(self, inbox: trio.MemoryReceiveChannel[Inbound]) -> None:
-        """Until every sender has closed, or cancelled."""
-        async with inbox:
-            async for item in inbox:
-                self._take(item)
-                while True:
-                    try:
-                        self._take(inbox.receive_nowait())
-                    except (trio.WouldBlock, trio.EndOfChannel):
-                        break
-                self._status.vitals.waiting_since = None  # the channel is empty, and nothing can have come since
-                self._publish()
+        """Until every sender has closed, or cancelled.
+
+        The channel is left open: whoever still sends, in the moment in which all is cancelled, is not to fail by that.
+        """
+        async for item in inbox:
+            self._take(item)
+            while True:
+                try:
+                    self._take(inbox.receive_nowait())
+                except (trio.WouldBlock, trio.EndOfChannel):
+                    break
+            self._status.vitals.waiting_since = None  # the channel is empty, and nothing can have come since
+            self._publish()
 
     # -- taking in ------------------------------------------------------------------------------------------------
     def _take(self, item: Inbound) -> None:

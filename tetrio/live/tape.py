@@ -91,8 +91,11 @@ class Continuity:
         self._begun, self._last_id, self._last_ms = True, last_id, last_ms
 
     async def run(self, source: trio.MemoryReceiveChannel[Item], out: trio.MemorySendChannel[Inbound]) -> None:
-        """Until the source closes, or cancelled; LinkLost when a gap cannot be fetched."""
-        async with source, out:
+        """Until the source closes, or cancelled; LinkLost when a gap cannot be fetched.
+
+        The source is left open: a feed that still puts something there while all is cancelled is not to fail by that.
+        """
+        with out:
             async for item in source:
                 if self._begun:
                     for early in self._waiting():

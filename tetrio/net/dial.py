@@ -14,6 +14,7 @@ import trio
 
 from tetrio.errors import ConfigError, LinkLost
 from tetrio.net.clock import machine_s
+from tetrio.net.closing import hang_up
 from tetrio.net.trust import client_context
 
 CONNECT_S = 5.0  # for DNS, TCP and TLS together; as long again for the upgrade
@@ -84,7 +85,7 @@ async def _secure(stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
     try:
         await secured.do_handshake()  # now: later, in a reader, a bad certificate would look like a silent peer
     except BaseException as error:
-        await trio.aclose_forcefully(stream)
+        await hang_up(stream)
         if isinstance(error, trio.BrokenResourceError) and isinstance(error.__cause__, ssl.SSLError):
             raise error.__cause__ from None
         raise

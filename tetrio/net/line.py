@@ -22,6 +22,7 @@ from tetrio.log import Secret
 from tetrio.net import entropy
 from tetrio.net.access import MISBEHAVED_S, Access, http_refusal
 from tetrio.net.clock import machine_s
+from tetrio.net.closing import hang_up
 from tetrio.net.dial import CONNECT_S, Address, dial
 from tetrio.wire.frames import FrameError, FrameReader, Message, client_frame, close_code
 
@@ -162,7 +163,7 @@ async def open_line(
         if patience.cancelled_caught:
             raise LinkStale(f"{name}: not a byte for too long")
     finally:
-        await trio.aclose_forcefully(stream)
+        await hang_up(stream)
 
 
 async def _upgraded(stream: trio.abc.Stream, address: Address, api_key: Secret | None) -> bytes:

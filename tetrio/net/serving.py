@@ -13,6 +13,7 @@ from typing import NoReturn
 import trio
 
 from tetrio.net.clock import machine_s
+from tetrio.net.closing import hang_up
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ async def serve_few(
                 continue
             failing = False
             if len(nursery.child_tasks) >= most:
-                await trio.aclose_forcefully(stream)
+                await hang_up(stream)
             else:
                 nursery.start_soon(_attend, handle, stream)
 
@@ -52,4 +53,4 @@ async def _attend(handle: Callable[[trio.SocketStream], Awaitable[None]], stream
     except Exception:
         log.exception("a connection failed by our fault")
     finally:
-        await trio.aclose_forcefully(stream)
+        await hang_up(stream)

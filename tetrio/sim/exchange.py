@@ -30,6 +30,7 @@ import trio
 from trio_websocket import WebSocketConnection
 
 from tetrio.errors import ConfigError
+from tetrio.net.closing import hang_up
 from tetrio.net.serving import serve_few
 from tetrio.sim.engine.clearing import Discount
 from tetrio.sim.face import connection
@@ -263,7 +264,7 @@ class Exchange:
                 opened.append(await _open(host, port))
         except BaseException:
             for listener in itertools.chain(*opened):
-                await trio.aclose_forcefully(listener)
+                await hang_up(listener)
             raise
         return opened
 

@@ -19,6 +19,7 @@ import trio
 import wsproto.utilities
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
+from tetrio.net.closing import hang_up
 from tetrio.wire.frames import text_frame
 
 log = logging.getLogger(__name__)
@@ -316,7 +317,7 @@ async def serve(stream: trio.abc.Stream, route: Route, headers: Callable[[], lis
     except* Exception:
         log.exception("a connection failed by our fault")
     finally:
-        await trio.aclose_forcefully(stream)
+        await hang_up(stream)
 
 
 async def _meet(

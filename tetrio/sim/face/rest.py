@@ -31,6 +31,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from tetrio.net.closing import hang_up
 from tetrio.sim.engine.orders import Rejected
 from tetrio.sim.face import methods, queries, sapi
 from tetrio.sim.face.call import Call
@@ -409,4 +410,4 @@ class HttpServer:
         except* Exception:
             log.exception("an HTTP connection failed by our fault")
         finally:
-            await trio.aclose_forcefully(stream)
+            await hang_up(stream)
