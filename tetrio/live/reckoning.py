@@ -78,7 +78,7 @@ class Reckoning:
         """What is held, and the own trades since those that are known: they belong together.
 
         reckoned   what the trades that are known made; None: nothing is known, and only the newest trades are told
-        ask        for the balances; False: they have been pushed
+        ask        for the balances; False: they have just been learned, and are asked for only if there are new trades
         """
         found = list[OwnTrade]()
         for _ in range(TRIES):
@@ -88,6 +88,7 @@ class Reckoning:
             found += new
             if not new:  # asked for after the balances: these hold all of them, and no more
                 break
+            ask = True
         else:
             raise LinkStale("account: own trades and balances do not come to rest")
         if self._known.floor is None:
