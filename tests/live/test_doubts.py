@@ -47,7 +47,7 @@ def test_an_order_that_is_ours_again_is_as_old_as_it_was() -> None:
 
 def test_the_last_word_on_an_earlier_process_s_order_is_no_second_instance() -> None:
     sleeve = make()
-    sleeve.synced = True
+    sleeve.sync_ended(0)
     sleeve.take_report(report("CANCELED", client_order_id=OTHERS))
     assert sleeve.unfinished() == []
 

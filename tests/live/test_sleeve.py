@@ -13,7 +13,7 @@ from tetrio.core.market import Fill, Side
 from tetrio.core.money import SymbolRules
 from tetrio.core.orders import OrderState, OwnOrder
 from tetrio.errors import LinkStale, UnsafeError
-from tetrio.live.sleeve import DATED, Sleeve
+from tetrio.live.sleeve import DATED, STRAGGLES_MS, Sleeve
 from tetrio.wire.request import AccountStatus, MyTrade
 from tetrio.wire.results import Balance
 from tetrio.wire.user import AssetPosition, ExecutionReport, OutboundAccountPosition
@@ -93,7 +93,7 @@ def test_reports_in_any_order_and_twice_end_the_same() -> None:
 @pytest.mark.fault("F67")
 def test_an_order_of_somebody_else_is_left_alone() -> None:
     sleeve = make()
-    sleeve.synced = True
+    sleeve.sync_ended(0)
     assert sleeve.take_report(report("NEW", client_order_id="web_1")) is None
     assert sleeve.take_report(report("NEW", client_order_id="tt-ffffff-k3x9z-1t-1")) is None
     assert sleeve.unfinished() == []
@@ -108,9 +108,41 @@ def test_an_own_order_of_an_earlier_process_is_adopted_before_the_sync() -> None
 
 def test_an_own_order_of_another_process_after_the_sync_is_a_second_instance() -> None:
     sleeve = make()
-    sleeve.synced = True
+    sleeve.sync_ended(1000)
     with pytest.raises(UnsafeError, match="second tetrio"):
-        sleeve.take_report(report("NEW", client_order_id="tt-a1b2c3-zzzzz-1t-1"))
+        sleeve.take_report(report("NEW", client_order_id="tt-a1b2c3-zzzzz-1t-1", created_ms=1000 + STRAGGLES_MS + 1))
+
+
+@pytest.mark.fault("F57", "F101")
+def test_an_order_that_a_late_copy_did_not_show_at_the_sync_is_an_earlier_process_s() -> None:
+    sleeve = make()
+    sleeve.sync_ended(1000)
+    for number in range(3):
+        sleeve.take_report(report("NEW", client_order_id=f"tt-a1b2c3-zzzzz-1t-{number}", created_ms=1000))
+    assert len(sleeve.unfinished()) == 3
+
+
+@pytest.mark.fault("F101")
+def test_of_an_earlier_process_one_order_may_still_have_been_under_way() -> None:
+    sleeve = make()
+    sleeve.sync_ended(1000)
+    straggler, second = "tt-a1b2c3-zzzzz-1t-8", "tt-a1b2c3-zzzzz-1t-9"
+    sleeve.take_report(report("NEW", client_order_id=straggler, created_ms=3000))
+    sleeve.take_report(report("PARTIALLY_FILLED", "0.4", client_order_id=straggler, created_ms=3000))
+    (adopted,) = sleeve.unfinished()
+    assert (adopted.client_order_id, adopted.remaining_lots) == (straggler, 6_000)
+    with pytest.raises(UnsafeError, match="second tetrio"):
+        sleeve.take_report(report("NEW", client_order_id=second, created_ms=3000))
+
+
+@pytest.mark.fault("F83")
+def test_a_later_sync_of_the_same_process_leaves_nothing_to_an_earlier_one() -> None:
+    sleeve = make()
+    sleeve.sync_ended(1000)
+    sleeve.synced = False
+    sleeve.sync_ended(100_000)
+    with pytest.raises(UnsafeError, match="second tetrio"):
+        sleeve.take_report(report("NEW", client_order_id="tt-a1b2c3-zzzzz-1t-1", created_ms=101_000))
 
 
 def test_a_contradiction_asks_for_a_new_epoch() -> None:

@@ -9,6 +9,9 @@ a line of standard input:
     cut          every connection ends, each way, after what is under way
     reset        every connection is reset
     half-open    every connection there is goes dead without a word, and stays so; new ones live
+    no-requests  what comes for the exchange is lost, on every connection there is; it stays open and stays so
+    no-replies   what the exchange says is lost, on every connection there is; what it is asked arrives
+    dribble      what goes either way goes a few bytes at a time
     deaf         connections are taken and never answered
     refuse       nothing is listened to
     heal         everything is as it should be, but for connections that are dead already
@@ -27,6 +30,7 @@ import trio
 
 LINGER = struct.pack("ii", 1, 0)  # close by RST
 CHUNK = 65536
+DRIBBLE, DRIBBLE_S = 40, 0.002  # 20 kB/s
 
 
 @attrs.define(eq=False)
@@ -35,10 +39,18 @@ class Pair:
 
     client: trio.SocketStream
     exchange: trio.SocketStream
-    dead: bool = False
+    lost: set[trio.SocketStream] = attrs.Factory(set)
+    """What goes there is lost."""
+
+    @property
+    def dead(self) -> bool:
+        """Nothing goes either way."""
+        return len(self.lost) == 2
 
     def reset(self) -> None:
         for stream in (self.client, self.exchange):
+            if stream.socket.fileno() < 0:
+                continue  # its pumps have just closed it
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
             stream.socket.close()
 
@@ -54,7 +66,7 @@ class Proxy:
         self._routes = routes
         self._pairs: set[Pair] = set()
         self._late_s = 0.0
-        self._deaf = False
+        self._deaf = self._dribbles = False
         self._listening: list[trio.CancelScope] = []
         self._listen_again = trio.Event()
 
@@ -112,18 +124,26 @@ class Proxy:
             while data := await source.receive_some(CHUNK):
                 if self._late_s:
                     await trio.sleep(self._late_s)
-                if not pair.dead:
-                    await sink.send_all(data)
+                await self._pass_on(pair, sink, data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # ended by the other pump, by the peer, or by a word
         if pair.dead:
             await trio.sleep_forever()  # nobody hears of the end either
         over.cancel()
 
+    async def _pass_on(self, pair: Pair, sink: trio.SocketStream, data: bytes) -> None:
+        while data and sink not in pair.lost:
+            size = DRIBBLE if self._dribbles else len(data)
+            await sink.send_all(data[:size])
+            data = data[size:]
+            if data:
+                await trio.sleep(DRIBBLE_S)
+
     # -- words ------------------------------------------------------------------------------------------------------
     async def _obey(self) -> None:
         words: dict[str, Callable[[list[str]], Awaitable[None]]] = {
             "delay": self._delay, "cut": self._cut, "reset": self._reset, "half-open": self._half_open,
+            "no-requests": self._no_requests, "no-replies": self._no_replies, "dribble": self._dribble,
             "deaf": self._go_deaf, "refuse": self._refuse, "heal": self._heal,
         }  # fmt: skip
         stdin = trio.wrap_file(sys.stdin)
@@ -145,7 +165,18 @@ class Proxy:
 
     async def _half_open(self, _: list[str]) -> None:
         for pair in self._pairs:
-            pair.dead = True
+            pair.lost |= {pair.client, pair.exchange}
+
+    async def _no_requests(self, _: list[str]) -> None:
+        for pair in self._pairs:
+            pair.lost.add(pair.exchange)
+
+    async def _no_replies(self, _: list[str]) -> None:
+        for pair in self._pairs:
+            pair.lost.add(pair.client)
+
+    async def _dribble(self, _: list[str]) -> None:
+        self._dribbles = True
 
     async def _go_deaf(self, _: list[str]) -> None:
         self._deaf = True
@@ -156,7 +187,7 @@ class Proxy:
         await self._reset([])
 
     async def _heal(self, _: list[str]) -> None:
-        self._late_s, self._deaf = 0.0, False
+        self._late_s, self._deaf, self._dribbles = 0.0, False, False
         again, self._listen_again = self._listen_again, trio.Event()
         again.set()
 

@@ -2,6 +2,7 @@
 
     python -m tests.scenarios.survival kills [--count 200] [--seed 1]       SIGKILL to the bot at random moments
     python -m tests.scenarios.survival network [--minutes 10] [--seed 1]    a proxy that misbehaves, heals, is killed
+    python -m tests.scenarios.survival stops [--count 200] [--seed 1]       SIGTERM at random moments, in trouble or not
 
 Each ends with a SIGTERM to the bot, after which nothing of its may rest, and prints what was seen.
 """
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -34,7 +35,11 @@ STOP_S = 5.0
 UNKNOWN_STOP_S = 15.0
 SPEED = 15  # legs of the synthetic market take 1 to 2 s then
 FACES = ("rest", "ws_api", "stream")
-TROUBLES = ("delay 0.4", "delay 3", "cut", "reset", "half-open", "deaf", "refuse")
+TROUBLES = (
+    "delay 0.4", "delay 3", "cut", "reset", "half-open", "no-requests", "no-replies", "dribble", "deaf", "refuse",
+)  # fmt: skip
+GRACE_S = 0.5
+"""What starting and ending a process costs beside its own time, on a busy machine."""
 
 
 class Record:
@@ -43,6 +48,18 @@ class Record:
     def __init__(self, path: Path) -> None:
         self._path, self._read, self._rest = path, 0, b""
         self.lines: list[Line] = []
+
+    def resting(self) -> set[str]:
+        """The orders of the bot that the exchange has open."""
+        self.look()
+        resting = set[str]()
+        for line in self.lines:
+            name = str(line.get("client_order_id", ""))
+            if line["ev"] == "accept" and name.startswith("tt-"):
+                resting.add(name)
+            elif line["ev"] in ("cancel", "expire") or line.get("status") == "FILLED":
+                resting.discard(name)
+        return resting
 
     def look(self) -> list[Line]:
         """What has come since."""
@@ -133,6 +150,17 @@ class Stage:
         assert code == 0, f"it ended with {code}: {self.told()[-2000:]}"
         return took
 
+    def end(self, healed_s: float | None) -> tuple[int, float]:
+        """SIGTERM, and so much later the network heals: how the bot ended, and after how many seconds."""
+        assert self.bot is not None, "it runs"
+        began = time.monotonic()
+        self.bot.send_signal(signal.SIGTERM)
+        if healed_s is not None:
+            with suppress(subprocess.TimeoutExpired):  # it waits for the network
+                self.bot.wait(healed_s)
+            self.say("heal")
+        return self.bot.wait(UNKNOWN_STOP_S + 5), time.monotonic() - began
+
     def told(self) -> str:
         """What the bots have said."""
         return (self.home / "told").read_text()
@@ -194,22 +222,24 @@ class Seen:
 
     troubles: collections.Counter[str] = attrs.field(factory=collections.Counter)
     recovered_s: list[float] = attrs.field(factory=list)
-    stopped_s: float = 0.0
+    stopped: dict[str, float] = attrs.field(factory=dict)
+    """The longest stop in each trouble, in seconds."""
     verdict: Verdict | None = None
 
     def __str__(self) -> str:
         assert self.verdict is not None, "the run is over"
         worst = f"{max(self.recovered_s):.1f} s" if self.recovered_s else "-"
+        fills = self.verdict.events.get("fill", 0)
         return (
             f"{sum(self.troubles.values())} troubles {dict(self.troubles)}; next order after at most {worst}; "
-            f"stopped in {self.stopped_s:.1f} s; {len(self.verdict.exits)} exits, {self.verdict.events.get('fill', 0)} "
-            f"fills, at most {self.verdict.most_live} live order, left open: {self.verdict.left_open or 'nothing'}"
+            f"stops took at most {self.stopped} s; {len(self.verdict.exits)} exits, {fills} fills, at most "
+            f"{self.verdict.most_live} live order, left open: {self.verdict.left_open or 'nothing'}"
         )
 
     def end(self, on: Stage) -> None:
         """Stop the bot and judge."""
-        self.stopped_s = on.stop()
-        assert self.stopped_s <= UNKNOWN_STOP_S, f"a stop took {self.stopped_s:.1f} s"
+        self.stopped["at the end"] = round(took := on.stop(), 1)
+        assert took <= UNKNOWN_STOP_S, f"a stop took {took:.1f} s"
         self.verdict = on.verdict()
         assert self.verdict.left_open == [], self.verdict.left_open
 
@@ -255,15 +285,52 @@ def network(seconds: float, seed: int) -> Seen:
     return seen
 
 
+def stops(count: int, seed: int) -> Seen:
+    """SIGTERM to the bot at `count` random moments, every second time in a network that has just begun to misbehave."""
+    rng, seen = random.Random(seed), Seen()
+    with stage(seed) as on:
+        for number in range(count):
+            bot, told = on.trade(), len(on.told())
+            if number % 4:
+                seen.recovered_s.append(on.record.await_order(HEALED_S, bot))
+            time.sleep(rng.uniform(0, 2))
+            trouble = rng.choice(TROUBLES) if number % 2 else ""
+            seen.troubles[trouble or "none"] += 1
+            if trouble:
+                on.say(trouble)
+                time.sleep(rng.choice((0.0, rng.uniform(0, 1.5))))
+            code, took = on.end(rng.uniform(0, 5) if trouble else None)
+            seen.stopped[trouble or "none"] = max(seen.stopped.get(trouble or "none", 0.0), round(took, 1))
+            _judge_stop(code, took, on.record.resting(), on.told()[told:], trouble)
+        on.record.await_order(HEALED_S, on.trade())
+        seen.end(on)
+    return seen
+
+
+def _judge_stop(code: int, took: float, resting: set[str], told: str, trouble: str) -> None:
+    """A stop ends in time; nothing rests unless it has been told, and without trouble nothing at all."""
+    last = told[-3000:]
+    most_s = UNKNOWN_STOP_S if trouble else STOP_S
+    if code == -signal.SIGTERM and not told:
+        return  # the interpreter was still starting: nothing was begun
+    assert took <= most_s + GRACE_S, f"a stop took {took:.1f} s in {trouble or 'peace'}: {last}"
+    assert code == 0 or (code == 1 and trouble), f"a stop ended with {code} in {trouble or 'peace'}: {last}"
+    assert not resting or code == 1, f"it ended with 0 and left {resting}: {last}"
+    assert all(name in told for name in resting), f"it left {resting} and did not say so: {last}"
+
+
 def main() -> None:
-    """One of the two, from the command line."""
+    """One of the three, from the command line."""
     parser = argparse.ArgumentParser(description="kill real processes, and their network")
-    parser.add_argument("what", choices=("kills", "network"))
-    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("what", choices=("kills", "network", "stops"))
+    parser.add_argument("--count", type=int, default=200, help="kills or stops")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    print(kills(given.count, given.seed) if given.what == "kills" else network(given.minutes * 60, given.seed))
+    if given.what == "network":
+        print(network(given.minutes * 60, given.seed))
+    else:
+        print((kills if given.what == "kills" else stops)(given.count, given.seed))
 
 
 if __name__ == "__main__":

@@ -260,8 +260,7 @@ class Epoch:
         params = self.setup.strategy
         if params.fee is None:
             params = attrs.evolve(params, fee=await account.maker_fee())
-        sleeve.synced = True
-        sleeve.owes_from(kept.exchange_ms())
+        sleeve.sync_ended(kept.exchange_ms())
         account.tell_balances()
         source = "jumpstart" if self.setup.jumpstart else "account.status, openOrders.status, myTrades"
         self.journal.write(

@@ -24,6 +24,7 @@ from tetrio.wire.user import ExecutionReport, OutboundAccountPosition, fill_of
 
 KEPT = 2000  # final orders remembered, for fills and reports that come late: a busy day of them
 PROOF_MS = 1000
+STRAGGLES_MS = 33_000  # recvWindow (3 s), and an engine that works half a minute late
 DATED = 15  # snapshots, one a second: longer than any copy of the exchange is late
 OrderTold = Callable[[OwnOrder, OwnOrder | None, int | None], None]
 """(order now, order before or None, refusal code or None): every change of state or fill."""
@@ -40,7 +41,8 @@ class Balance:
 class Sleeve:
     """Balances and own orders of one symbol.
 
-    nonce       of this process: an order with our tag and another nonce is adopted until `synced`, and refused after
+    nonce       of this process: an order with our tag and another nonce is adopted until `synced`, and after
+                it refused where it cannot be what an earlier process had under way
     told        called at every change of an own order
     filled      called for every own trade, once
     """
@@ -73,6 +75,9 @@ class Sleeve:
         """The newest own trade that is known; -1 before any."""
         self.fresh = False
         """Whether the balances tell what the last change of an own order did to them."""
+        self._synced_ms = self._straggles_until_ms = 0
+        self._straggler: str | None = None
+        """The one order of an earlier process that reached the exchange after the sync."""
         self.stopped = False
         """A protective stop has triggered, or could not be placed since its price was passed, and nobody was told."""
         self.doubled = False
@@ -168,6 +173,12 @@ class Sleeve:
         To the second: an order's reply and the event that follows it need not bear the same millisecond.
         """
         return self._changed_ms <= max(self._owed_ms, self._told_ms + PROOF_MS)
+
+    def sync_ended(self, now_ms: int) -> None:
+        """The account is known as of now; what appears with another nonce is looked at closely from here on."""
+        self._straggles_until_ms = self._straggles_until_ms or now_ms + STRAGGLES_MS
+        self.synced, self._synced_ms = True, now_ms
+        self.owes_from(now_ms)
 
     def owes_from(self, now_ms: int) -> None:
         """A stream was subscribed to: it owes what happens from now on."""
@@ -408,12 +419,14 @@ class Sleeve:
     def _meet(self, name: str, event: OrderEvent, told: ExecutionReport | OrderStatus) -> None:
         """Adopt an order with our tag that is not known; ValueError when it cannot be read.
 
-        After the sync one that works is a second instance's. One that has ended is not: the last event of an earlier
-        process's order may be under way while the snapshot, which shows it no more, is taken.
+        After the sync one that works is a second instance's, unless it can be an earlier process's. One that has ended
+        is not: the last event of an earlier process's order may be under way while the snapshot, which shows it no
+        more, is taken.
         """
         parsed = OrderName.parse(name, self.tag)
         assert parsed is not None, "it is ours"
-        if self.synced and parsed.nonce != self.nonce and event in (OrderEvent.ACCEPT, OrderEvent.FILL):
+        works = event in (OrderEvent.ACCEPT, OrderEvent.FILL)
+        if self.synced and parsed.nonce != self.nonce and works and not self._straggles(name, told):
             self.doubled = True
             raise UnsafeError(
                 f"order {name} appeared, with our tag and another process's nonce: "
@@ -434,6 +447,20 @@ class Sleeve:
                 trail_bps=told.trailing_delta if isinstance(told.trailing_delta, int) else 0,
             )
         )
+
+    def _straggles(self, name: str, told: ExecutionReport | OrderStatus) -> bool:
+        """Whether an order with another nonce can be what a process that has ended had sent.
+
+        Made before the sync: the snapshot was of a copy that was late. Made soon after the first sync of this process:
+        the request was still under way, which can be of one order only, since nobody sends a second before the first
+        is resolved.
+        """
+        made_ms = told.created_ms if isinstance(told, ExecutionReport) else told.time
+        if made_ms <= self._synced_ms:
+            return True
+        if self._straggler is None and made_ms <= self._straggles_until_ms:
+            self._straggler = name
+        return self._straggler == name
 
 
 @contextmanager
