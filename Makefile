@@ -51,11 +51,13 @@ JOBS ?= $(shell nproc)
 chaos: $(VENV)/.stamp-dev
 	$(PY) -m tetrio chaos --seeds 0:1000 --hours 1/6 --jobs $(JOBS)
 	$(PY) -m tetrio chaos --seeds 0:5 --hours 24 --jobs $(JOBS)
+	$(PY) -m tests.chaos.repeat --seeds 0:100 --jobs $(JOBS)
 	$(PY) -m tetrio chaos --sweep kills --points 1000 --jobs $(JOBS)
 	$(PY) -m tetrio chaos --sweep bytes --points 100000 --jobs $(JOBS)
 	$(MAKE) --no-print-directory drill
 	$(PY) -m tests.scenarios.survival kills --count 200
 	$(PY) -m tests.scenarios.survival network --minutes 10
+	$(PY) -m tests.scenarios.survival stops --count 100
 	$(PY) -m tests.chaos.soak --hours 192
 
 drill: $(VENV)/.stamp-dev
