@@ -180,6 +180,30 @@ def test_an_exchange_whose_clock_leaps_is_measured_anew_at_its_first_refusal(tmp
     assert lived(tmp_path, scenario, lines=lively(0.1)).clean
 
 
+@pytest.mark.fault("F36")
+def test_a_clock_that_was_measured_badly_is_measured_again_soon(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        world.arm("delay:rest:1200ms:out:30s")
+        await world.until_ready()
+        assert world.told("refused", what="clock"), "and why is said"
+        await trio.sleep(60)
+        assert world.bot._kept.why_no_clock() == ""
+
+    lived(tmp_path, scenario, lines=lively(0.1))
+
+
+@pytest.mark.fault("F36")
+def test_a_bad_measurement_does_not_replace_a_good_one(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        await world.until_ready()
+        world.arm("delay:rest:1200ms:out:700s")
+        for _ in range(1500):
+            await trio.sleep(1)
+            assert world.bot._kept.why_no_clock() == ""
+
+    assert not lived(tmp_path, scenario, lines=lively(0.6)).told("refused", what="clock")
+
+
 @pytest.mark.fault("F85", "F89", "F111", "F112", "F113", "F116", "F117")
 @pytest.mark.parametrize(
     "how", ["truncated", "empty", "nan", "deep", "junk", "stale", "crossed", "zero", "binary", "utf8"]

@@ -48,6 +48,7 @@ LATE_S = 1.0  # for events that are still on their way on the old one
 AGAIN_S = 12.0  # after a sync; copies of the exchange that answer queries are some seconds late
 RIGHTS_TRIES, RIGHTS_AGAIN_S = 3, 1.0  # trading waits for the answer
 SYNC_S = 20.0  # to log on and learn the account
+CLOCK_UNSURE_S = 10.0  # while it is known too badly to date an order
 CLOCK_AGAIN_S = 60.0  # after a look at it that failed
 
 
@@ -314,29 +315,37 @@ class Epoch:
         self.journal.write("ready", epoch=self.status.epoch)
 
     # -- the clock ------------------------------------------------------------------------------------------------
-    async def _measure_clock(self, rest: Rest) -> None:
+    async def _measure_clock(self, rest: Rest) -> bool:
+        """Whether it is known well now; UnsafeError when at a start ours is too far from it."""
         offset, error = await rest.clock_offset_ms()
-        kept, most = self._kept, self.setup.risk.max_clock_offset_ms
+        kept, known, most = self._kept, self._kept.offset_ms, self.setup.risk.max_clock_offset_ms
         # at a start a wrong clock is refused; later ours only goes on, and whatever the machine's does is measured
-        if kept.offset_ms is None and abs(offset) > most + error:
+        if known is None and abs(offset) > most + error:
             raise UnsafeError(
                 f"this machine's clock is {abs(offset) / 1000:.1f} s {'behind' if offset > 0 else 'ahead of'} the "
                 f"exchange's; set it right (timedatectl set-ntp true), or raise [risk] max_clock_offset_ms (now {most})"
             )
-        if kept.offset_ms is not None and abs(offset - kept.offset_ms) > UNSURE_MS:
-            leap = f"the exchange's clock is {offset - kept.offset_ms:+.0f} ms from where it was"
+        if known is not None and abs(offset - known) > max(UNSURE_MS, error):
+            leap = f"the exchange's clock is {offset - known:+.0f} ms from where it was"
             self.journal.write("warning", what="clock", why=leap, offset_ms=round(offset), error_ms=round(error))
+        elif known is not None and error > UNSURE_MS and not kept.why_no_clock():
+            return False  # what is known is known better, and this does not contradict it
         kept.offset_ms, kept.error_ms, kept.clock_at = offset, error, trio.current_time()
+        if why := kept.why_no_clock():
+            why = f"{why}: orders wait; it is asked for every {CLOCK_UNSURE_S:g} s"
+            self.journal.write("refused", what="clock", why=why, offset_ms=round(offset), error_ms=round(error))
+        return not why
 
     async def _mind_clock(self, rest: Rest) -> None:
-        every_s = CLOCK_EVERY_S
+        """Until cancelled: now and then, sooner after a look that failed, soonest while no order can be dated."""
+        good = True
         while True:
-            await trio.sleep(machine_s(every_s))
-            every_s = CLOCK_AGAIN_S
+            every_s = CLOCK_EVERY_S if good else CLOCK_AGAIN_S
+            await trio.sleep(machine_s(CLOCK_UNSURE_S if self._kept.why_no_clock() else every_s))
             try:
-                await self._measure_clock(rest)
-                every_s = CLOCK_EVERY_S
+                good = await self._measure_clock(rest)
             except LinkLost as error:  # the offset of ten minutes ago is still good; orders do not go this way
+                good = False
                 self.journal.write("link", name="rest", state="lost", why=str(error))
 
     async def _mind_time(self, sleeve: Sleeve) -> None:
