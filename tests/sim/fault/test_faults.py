@@ -401,6 +401,25 @@ async def test_funds_come_and_go_and_are_told_and_recorded(autojump_clock: MockC
     assert [(line["ev"], line["amount"]) for line in moves] == [("deposit", "1.50000000"), ("withdraw", "0.50000000")]
 
 
+async def test_a_symbol_that_is_gone_is_gone_for_whoever_asks(exchange: Served, autojump_clock: MockClock) -> None:
+    client = await exchange.trader()
+    placed = await client.order(**ORDER)
+    arm(exchange, "delist")
+    told = [await client.event("executionReport") for _ in range(2)]
+    assert [each["event"]["X"] for each in told] == ["NEW", "EXPIRED"]
+    params = {"symbol": SYMBOL, "timestamp": exchange.now_ms()}
+    replies = [
+        await client.order(**ORDER),
+        await client.call("order.cancel", orderId=placed["result"]["orderId"], **params),
+        await client.call("openOrders.status", **params),
+        await client.call("exchangeInfo", symbol=SYMBOL),
+        await client.call("klines", symbol=SYMBOL, interval="1m"),
+    ]
+    assert [code(reply) for reply in replies] == [-1121] * 5
+    assert (await client.call("exchangeInfo"))["result"]["symbols"] == []
+    assert (await client.call("account.status", timestamp=exchange.now_ms()))["status"] == 200
+
+
 async def test_queries_lag_and_the_engine_does_not(exchange: Served, autojump_clock: MockClock) -> None:
     client = await exchange.trader()
     early = (await client.order(**ORDER))["result"]["orderId"]
