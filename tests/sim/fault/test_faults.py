@@ -530,3 +530,23 @@ async def test_an_exchange_ends_whatever_is_armed(autojump_clock: MockClock, tmp
             await trio.sleep(5)
             nursery.cancel_scope.cancel()
     assert trio.current_time() < 100
+
+
+async def test_a_grid_becomes_coarser_and_what_rests_stays(exchange: Served, autojump_clock: MockClock) -> None:
+    client = await exchange.trader()
+    resting = await client.order(**ORDER | {"price": "3400.01", "quantity": "0.1234"})
+    arm(exchange, "change-filters:tick_size=0.1,step_size=0.01")
+    replies = [await client.order(**ORDER | change) for change in ({"price": "3400.01"}, {"quantity": "0.1234"}, {})]
+    assert [reply.get("error", {}).get("msg") for reply in replies] == [
+        "Filter failure: PRICE_FILTER", "Filter failure: LOT_SIZE", None,
+    ]  # fmt: skip
+    (symbol,) = (await client.call("exchangeInfo", symbol=SYMBOL))["result"]["symbols"]
+    told = {each["filterType"]: each for each in symbol["filters"]}
+    assert told["PRICE_FILTER"]["tickSize"] == "0.10000000"
+    assert (told["LOT_SIZE"]["stepSize"], told["LOT_SIZE"]["minQty"]) == ("0.01000000", "0.01000000")
+    still = await client.call(
+        "order.status", symbol=SYMBOL, timestamp=exchange.now_ms(), orderId=resting["result"]["orderId"]
+    )
+    assert (still["result"]["status"], still["result"]["price"]) == ("NEW", "3400.01000000")
+    with pytest.raises(FaultError, match="must be a multiple of"):
+        arm(exchange, "change-filters:tick_size=0.001")
