@@ -32,6 +32,7 @@ from tetrio.wire.request import (
     PlacedOrder,
     Subscription,
     SymbolCommission,
+    book_of,
     fill_of_trade,
     is_timestamp,
     is_unknown_order,
@@ -136,7 +137,7 @@ class Account:
         where, found = {"startTime": since_ms}, list[Fill]()
         while True:
             page = result_of(await self._link.request("myTrades", params | where), list[MyTrade])
-            found += [fill_of_trade(trade, "", self._sleeve.rules) for trade in page]
+            found += [fill_of_trade(trade, "") for trade in page]
             if len(page) < PAGE:
                 return found
             where = {"fromId": page[-1].id + 1}
@@ -232,8 +233,7 @@ class Account:
         rules, until = self._sleeve.rules, trio.current_time() + machine_s(BOOK_S)
         while True:
             reply = await self._link.request("ticker.book", {"symbol": rules.name}, timed=False)
-            top = result_of(reply, BookTop)
-            ask, bid = rules.price_ticks(top.ask_price), rules.price_ticks(top.bid_price)
+            bid, ask = book_of(result_of(reply, BookTop), rules)
             if (ask and bid) or trio.current_time() >= until:
                 return [(side, best) for side, best in ((Side.SELL, ask), (Side.BUY, bid)) if best]
             await trio.sleep(machine_s(BOOK_EVERY_S))
