@@ -118,7 +118,8 @@ class Kept:
         objection = protect.objection(self.setup.exit, self.setup.strategy, rules)
         if objection is not None:
             raise ConfigError(objection)
-        if self.setup.exit.chase == "peg" and not rules.peg_allowed and self.sleeve is None:
+        known = self.sleeve is not None and not self.sleeve.rules.peg_allowed
+        if self.setup.exit.chase == "peg" and not rules.peg_allowed and not known:
             self.journal.write("warning", what="chase", why=f"{rules.name} takes no pegged orders: exits join instead")
 
     def _filled(self, fill: Fill) -> None:

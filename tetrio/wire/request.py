@@ -102,6 +102,7 @@ INSUFFICIENT_BALANCE: Final = (NEW_ORDER_REJECTED, "Account has insufficient bal
 DUPLICATE_ORDER: Final = (NEW_ORDER_REJECTED, "Duplicate order sent.")
 UNKNOWN_ORDER: Final = (CANCEL_REJECTED, "Unknown order sent.")
 MARKET_CLOSED: Final = (FILTER_FAILURE, "Market is closed.")
+NO_PEGS: Final = (NEW_ORDER_REJECTED, "Pegged orders are not supported for this symbol.")
 
 MOST_IN_ONE = 1_000_000  # trades in one aggregate that anybody will believe
 _OUTCOME_UNKNOWN = frozenset({UNKNOWN_ERROR, DISCONNECTED, UNEXPECTED_RESPONSE, TIMEOUT, SERVER_BUSY})
@@ -200,6 +201,11 @@ def is_filter_failure(error: Refusal) -> bool:
 def is_bad_symbol(error: Refusal) -> bool:
     """The exchange has no such symbol, or has it no more."""
     return error.code == BAD_SYMBOL
+
+
+def is_no_pegs(error: Refusal) -> bool:
+    """The symbol takes no orders that the exchange prices, or takes them no more."""
+    return _is(error, NO_PEGS)
 
 
 def is_no_such_order(error: Refusal) -> bool:
