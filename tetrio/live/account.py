@@ -16,7 +16,7 @@ import trio
 from tetrio.core.kernel import Command, Word
 from tetrio.core.market import Fill, Holdings, Side
 from tetrio.core.orders import JUMPSTART, Names, OrderEvent, OrderName, OwnOrder, event_of
-from tetrio.errors import LinkLost, LinkStale, OrderRejected, UnsafeError, WireError
+from tetrio.errors import LinkLost, LinkSlow, LinkStale, OrderRejected, UnsafeError, WireError
 from tetrio.journal import Journal
 from tetrio.live.link import Link, refused
 from tetrio.live.reckoning import Known, Reckoning
@@ -328,7 +328,7 @@ class Account:
             await self._tell(out, told)
 
     async def tell_holdings(self, out: trio.MemorySendChannel[Inbound]) -> None:
-        """Hand the strategy what is held, where that is not what it was last told; LinkStale when it takes nothing."""
+        """Hand the strategy what is held, where that is not what it was last told; LinkSlow when it takes nothing."""
         held = self._sleeve.holdings()
         if held == self._held:
             return
@@ -340,7 +340,7 @@ class Account:
             with trio.fail_after(machine_s(STALL_S)):
                 await out.send(told)
         except trio.TooSlowError:
-            raise LinkStale(f"the strategy has not taken the holdings for {STALL_S:g} s") from None
+            raise LinkSlow(f"the strategy has not taken the holdings for {STALL_S:g} s") from None
 
     def tell_balances(self) -> None:
         """Say what is held, to people."""
