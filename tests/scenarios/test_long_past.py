@@ -14,6 +14,7 @@ from tetrio.live import rebuild
 from tetrio.live.epoch import SYNC_S
 from tetrio.sim.engine.orders import OrderRequest
 from tetrio.sim.face.venue import ACCOUNT
+from tetrio.sim.market.aggregates import Aggregates
 from tetrio.wire.rules import PRODUCTION_LIMITS, RateLimit
 
 LITTLE = Decimal("0.0020")
@@ -67,6 +68,26 @@ def test_what_lies_beyond_the_trades_that_are_looked_at_is_said_to_be_unknown(mo
         assert told["why"] == (
             "none of the newest 1,999 own trades has changed the regime: the first trade from now on is the anchor"
         )
+
+    play(body, seed=2)
+
+
+@pytest.mark.fault("F84")
+@pytest.mark.parametrize("forgets", [True, False])
+def test_trades_that_the_exchange_tells_no_more_are_said_to_be_missing(forgets: bool) -> None:
+    async def body(world: World) -> None:
+        await world.kill(await based(world))
+        await trio.sleep(200)
+        if forgets:
+            world.exchange.venue.aggregates = Aggregates()
+        await trio.sleep(100)
+        life = await world.begin()
+        (rebuilt,) = life.facts("rebuilt", "state")
+        if forgets:
+            assert rebuilt["missing"] + rebuilt["trades"] == rebuilt["last"] - rebuilt["since"]
+            assert rebuilt["why"] == "the exchange has no such trades: what they decided is not known"
+        else:
+            assert "missing" not in rebuilt
 
     play(body, seed=2)
 

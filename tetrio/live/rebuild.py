@@ -65,6 +65,8 @@ class Words:
 class _Count:
     candles: int = 0
     trades: int = 0
+    missing: int = 0
+    """Trades that must have been, by their ids, and that the exchange does not tell."""
 
 
 class Rebuilder:
@@ -296,6 +298,7 @@ class Rebuilder:
         trades = [trade for each in await self._tape.read(start_ms, end_ms) for trade in each.trades(fold.last_id)]
         self._count.trades += len(trades)
         if trades:
+            self._count.missing += max(0, trades[0].update_id - fold.last_id - self._passed - 1)
             self._passed = 0
         self._told.append(fold.trades(trades))
 
@@ -330,7 +333,9 @@ class Rebuilder:
             "rebuilt", what="state", source="myTrades, klines, aggTrades", last=fold.last_id, candles=count.candles,
             trades=count.trades, requests=self._rest.asked, regime=state.regime,
             anchor=_plain(state.anchor, self._rules), high=_plain(state.high, self._rules),
-            gate="closed" if state.gate_closed else "open", armed=None if want is None else want.reason, **facts,
+            gate="closed" if state.gate_closed else "open", armed=None if want is None else want.reason,
+            missing=count.missing or None,
+            why="the exchange has no such trades: what they decided is not known" if count.missing else None, **facts,
         )  # fmt: skip
         self._count = _Count()
 
