@@ -66,8 +66,8 @@ def sale(number: int, price: int = PRICE, base: str = "-0.5") -> OwnTrade:
 )
 def test_a_commission_is_taken_from_what_it_is_paid_in(side: Side, asset: str, base: str, quote: str) -> None:
     fill = Fill(
-        order_id=1, client_order_id="", trade_id=7, side=side, price_ticks=PRICE, qty_lots=5000, maker=True,
-        commission="0.001", commission_asset=asset, at_ms=0,
+        order_id=1, client_order_id="", trade_id=7, side=side, price=Decimal(2000), qty=Decimal("0.5"),
+        maker=True, commission="0.001", commission_asset=asset, at_ms=0,
     )  # fmt: skip
     own = OwnTrade.of(fill, RULES)
     assert (own.base, own.quote) == (Decimal(base), Decimal(quote))

@@ -22,7 +22,7 @@ from tetrio.sim.market.tape import open_market
 from tetrio.status import Status
 from tetrio.wire.sign import Signer
 
-KEY = "embedded"
+KEY, SECOND_KEY = "embedded", "second"
 SIGNER = Signer.generate(bytes(range(32)))
 PATIENCE_S = 3600.0
 
@@ -107,7 +107,8 @@ def lived(
             now, date = clock.AnchoredClock(market.first_ns), SettableClock(market.first_ns)
             served = Exchange(
                 ExchangeConfig(
-                    market=market, clocks=Clocks(now.now_ns, joined=True), keys={KEY: SIGNER.verifier},
+                    market=market, clocks=Clocks(now.now_ns, joined=True),
+                    keys=dict.fromkeys((KEY, SECOND_KEY), SIGNER.verifier),
                     funds={"ETH": "1", "FDUSD": "0"}, **exchange,
                 )
             )  # fmt: skip

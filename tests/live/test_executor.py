@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tetrio
-from tests.live.test_sleeve import NAME, RULES, Told, make, report, sent, trade
+from tests.live.test_sleeve import NAME, Told, make, report, sent, trade
 from tetrio.core.market import Side
 from tetrio.core.orders import Names, OrderState, account_tag
 from tetrio.live.guardian import effect
@@ -102,7 +102,7 @@ def test_no_id_is_made_twice_by_any_process() -> None:
     ("ETH", "-1.001", "2600"), ("USDT", "-1", "2599.999"), ("BNB", "-1", "2600"),
 ])  # fmt: skip
 def test_a_commission_counts_in_the_asset_that_it_was_taken_in(asset: str, base: str, quote: str) -> None:
-    sold = fill_of(_sold(asset), RULES)
+    sold = fill_of(_sold(asset))
     assert sold is not None
     assert sold.side is Side.SELL
     assert effect(sold, make()) == (Decimal(base), Decimal(quote))

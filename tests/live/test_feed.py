@@ -46,7 +46,7 @@ async def follow(tmp_path: Path, size: int, seconds: float, stall_s: float) -> t
             feed = Feed(
                 urls.stream, rest, rules, StrategyParams(reference="book"), out=out, status=status, journal=journal,
                 clock=now,
-                rotation=Rotation(Access(random.Random(1)), journal, random.Random(1)),
+                rotation=Rotation(Access(random.Random(1)), journal, random.Random(1)), off_grid=lambda: None,
             )  # fmt: skip
             nursery.start_soon(feed.run)
             await trio.sleep(stall_s)

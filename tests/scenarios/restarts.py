@@ -159,7 +159,7 @@ class World:
 def _own(text: dict[str, Any], world: World) -> OwnTrade:
 
     trade = msgspec.convert(msgspec.to_builtins(text), MyTrade)
-    return OwnTrade.of(fill_of_trade(trade, "", world.market.rules), world.market.rules)
+    return OwnTrade.of(fill_of_trade(trade, ""), world.market.rules)
 
 
 def play(body: Callable[[World], Awaitable[None]], *options: str, fault: Fault | None = None, **settings: Any) -> None:

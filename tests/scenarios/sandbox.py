@@ -215,6 +215,7 @@ async def _run(
         setup = Setup(
             rest=urls.rest, ws_api=urls.ws_api, stream=urls.stream, symbol=market.symbol, api_key=KEY, signer=signer,
             strategy=given.strategy, exit=given.exit, risk=given.risk, jumpstart=given.account.reconcile == "jumpstart",
+            reserve_base=given.symbol.reserve_base, reserve_quote=given.symbol.reserve_quote,
             state=state, check_rights=False,
         )  # fmt: skip
         told = Journal([StreamSink(journal)], now.now_ns)

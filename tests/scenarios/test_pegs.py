@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
+import attrs
 import pytest
 
 from tests.scenarios.sandbox import Fault, Run, played
@@ -20,6 +22,12 @@ LIFTED = Scene(at_s=16, bid="3417.40", ask="3417.43")  # through our ask
 def pegged(tmp_path: Path, *options: str, fault: Fault | None = None) -> Run:
     path = market(tmp_path / "market.txt", (STILL, HIGH, BACK, MOVED, LIFTED), 30)
     return played(fault or Fault(), path, "exit.chase=peg", *options)
+
+
+def beats(first_s: int, last_s: int) -> list[Scene]:
+    """The book goes a little down and up, each second: an exit that rests is re-quoted each time."""
+    moved = attrs.evolve(BACK, bid="3417.34", ask="3417.37")
+    return [attrs.evolve(BACK if second % 2 else moved, at_s=second) for second in range(first_s, last_s)]
 
 
 @pytest.mark.fault("F59")
@@ -49,3 +57,22 @@ def test_an_exit_that_is_the_best_price_does_not_outbid_itself(tmp_path: Path) -
     path = market(tmp_path / "market.txt", wide, 30)
     run = played(Fault(), path, "exit.chase=improve", "exit.requote_ms=0")
     assert [Decimal(order["price"]) for order in accepted(run)] == [Decimal("3417.49")]
+
+
+@pytest.mark.fault("F92")
+def test_where_pegs_are_taken_no_more_an_exit_joins_at_once_and_says_so(tmp_path: Path) -> None:
+    path = market(tmp_path / "market.txt", (STILL, HIGH, BACK, *beats(9, 60)), 61)
+    run = played(Fault(), path, "exit.chase=peg", faults=("change-filters:peg_allowed=false@15500ms",))
+    refused = [fact for fact in run.facts if fact["kind"] == "order" and fact["state"] == "rejected"]
+    assert [fact["code"] for fact in refused] == [-2010], "one pegged order tells"
+    after = [line["at_s"] for line in accepted(run) if line["at_s"] > 15]
+    assert len(after) > 40
+    assert all(later - earlier < 2.5 for earlier, later in pairwise(after)), "re-quoted on, second by second"
+    told = [fact["why"] for fact in run.facts if fact["kind"] == "warning" and fact["what"] == "chase"]
+    assert told == [
+        "-2010 Pegged orders are not supported for this symbol. Exits join instead",
+        "ETHFDUSD takes no pegged orders: exits join instead",
+    ]
+    (why,) = run.epochs_ended()
+    assert "the rules of ETHFDUSD have changed: peg_allowed True is False" in why
+    assert run.verdict.most_live == 1

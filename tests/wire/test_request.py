@@ -442,19 +442,22 @@ def test_klines_come_in_ticks_and_know_whether_they_are_over() -> None:
     row = Kline(1784626140000, 341180.0, 341255.0, 341102.0, 341236.0, closed=True)
     assert klines_of(reply, RULES, now_ms=1784626200000) == [row]
     assert not klines_of(reply, RULES, now_ms=1784626199999)[0].closed
-    off = Reply(id=1, status=200, result=msgspec.Raw(b'[[1,"0.005","1","1","1","1",2]]'))
+    off = Reply(id=1, status=200, result=msgspec.Raw(b'[[1,"0.006","1","0.003","1","1",2]]'))
+    (older,) = klines_of(off, RULES, now_ms=0)
+    assert (older.open, older.high, older.low) == (1, 100, 0), "the tick was finer then"
+    bad = Reply(id=1, status=200, result=msgspec.Raw(b'[[1,"x","1","1","1","1",2]]'))
     with pytest.raises(WireError, match="candle of ETHFDUSD"):
-        klines_of(off, RULES, now_ms=0)
+        klines_of(bad, RULES, now_ms=0)
 
 
 def test_own_trades_become_fills() -> None:
     trade = result_of(reply_of("myTrades.response"), list[MyTrade])[0]
-    assert fill_of_trade(trade, "tet-b-0001", RULES) == Fill(
-        order_id=884120051, client_order_id="tet-b-0001", trade_id=91733401, side=Side.BUY, price_ticks=341190,
-        qty_lots=1200, maker=True, commission="0.00009600", commission_asset="ETH", at_ms=1784626204633,
+    assert fill_of_trade(trade, "tet-b-0001") == Fill(
+        order_id=884120051, client_order_id="tet-b-0001", trade_id=91733401, side=Side.BUY, price=Decimal("3411.90"),
+        qty=Decimal("0.12"), maker=True, commission="0.00009600", commission_asset="ETH", at_ms=1784626204633,
     )  # fmt: skip
     with pytest.raises(WireError, match="trade 91733401"):
-        fill_of_trade(msgspec.structs.replace(trade, qty="0.00001"), "x", RULES)
+        fill_of_trade(msgspec.structs.replace(trade, qty="-"), "x")
 
 
 def test_commissions_of_all_kinds_add_up() -> None:

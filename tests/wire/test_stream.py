@@ -56,6 +56,16 @@ def decode(value: object, at_ns: int = 0) -> Any:
     return found[0]
 
 
+def test_prices_off_the_grid_never_come_nearer_to_each_other() -> None:
+    decoder = MarketDecoder(RULES, rounds=True)
+    assert decoder.decode_all([compact(book("3411.9", "3412.00"))]) == [Quote(341190, 341200, 7)]
+    assert decoder.rounded == 0
+    assert decoder.decode_all([compact(book("3411.909", "3411.911"))]) == [Quote(341190, 341192, 7)]
+    assert decoder.rounded == 2
+    with pytest.raises(WireError, match="not a multiple of"):
+        MarketDecoder(RULES).decode(compact(book("3411.909", "3412.00")))
+
+
 def book(bid: object, ask: object, **more: object) -> dict[str, object]:
     return {"u": 7, "s": "ETHFDUSD", "b": bid, "B": "1.00000000", "a": ask, "A": "1.00000000"} | more
 

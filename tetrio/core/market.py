@@ -7,6 +7,7 @@ Market values are msgspec structs because the feed makes tens of thousands a sec
 from __future__ import annotations
 
 import enum
+from decimal import Decimal
 
 import attrs
 import msgspec
@@ -140,8 +141,10 @@ class Fill:
     client_order_id: str
     trade_id: int
     side: Side
-    price_ticks: int
-    qty_lots: int
+    price: Decimal
+    """Quote units; with `qty` as it was traded, also where the symbol's steps have become coarser since."""
+    qty: Decimal
+    """Base units."""
     maker: bool
     commission: str
     """As the exchange wrote it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from decimal import ROUND_FLOOR, Decimal, InvalidOperation, localcontext
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, InvalidOperation, localcontext
 
 import attrs
 
@@ -76,6 +76,11 @@ def plain(units: int, step: Decimal) -> str:
     return to_text(units, step, decimals=0)
 
 
+def plain_amount(amount: Decimal, step: Decimal) -> str:
+    """The same of an amount that may be finer than the step."""
+    return f"{amount:.{max(places_of(step), places_of(amount))}f}"
+
+
 def places_of(step: Decimal) -> int:
     """Digits after the point that `step` needs."""
     exponent = step.normalize().as_tuple().exponent
@@ -137,6 +142,10 @@ class SymbolRules:
     def qty_lots(self, text: str) -> int:
         """A quantity from the wire, in lots; ValueError when it is off the grid."""
         return to_units(text, self.step_size)
+
+    def nearest_ticks(self, price: Decimal) -> int:
+        """A price of the past, in ticks: it may be off the grid of today."""
+        return int((price / self.tick_size).to_integral_value(ROUND_HALF_EVEN))
 
     def price_text(self, ticks: int) -> str:
         """A price for the wire."""

@@ -23,7 +23,7 @@ class OwnTrade:
     trade_id: int
     order_id: int
     price: int
-    """Ticks."""
+    """Ticks, the nearest."""
     at_ms: int
     base: Decimal
     """Base units received (negative: given away), a commission in the base taken off."""
@@ -38,11 +38,10 @@ class OwnTrade:
         return cls(
             trade_id=fill.trade_id,
             order_id=fill.order_id,
-            price=fill.price_ticks,
+            price=rules.nearest_ticks(fill.price),
             at_ms=fill.at_ms,
-            base=sign * fill.qty_lots * rules.step_size - (fee if asset == rules.base_asset else 0),
-            quote=-sign * fill.qty_lots * fill.price_ticks * rules.tick_lot
-            - (fee if asset == rules.quote_asset else 0),
+            base=sign * fill.qty - (fee if asset == rules.base_asset else 0),
+            quote=-sign * fill.qty * fill.price - (fee if asset == rules.quote_asset else 0),
         )
 
     @property

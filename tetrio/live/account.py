@@ -16,7 +16,7 @@ import trio
 from tetrio.core.kernel import Command, Word
 from tetrio.core.market import Fill, Holdings, Side
 from tetrio.core.orders import JUMPSTART, Names, OrderEvent, OrderName, OwnOrder, event_of
-from tetrio.errors import LinkLost, LinkStale, OrderRejected, UnsafeError, WireError
+from tetrio.errors import LinkLost, LinkSlow, LinkStale, OrderRejected, UnsafeError, WireError
 from tetrio.journal import Journal
 from tetrio.live.link import Link, refused
 from tetrio.live.reckoning import Known, Reckoning
@@ -32,6 +32,7 @@ from tetrio.wire.request import (
     PlacedOrder,
     Subscription,
     SymbolCommission,
+    book_of,
     fill_of_trade,
     is_timestamp,
     is_unknown_order,
@@ -136,7 +137,7 @@ class Account:
         where, found = {"startTime": since_ms}, list[Fill]()
         while True:
             page = result_of(await self._link.request("myTrades", params | where), list[MyTrade])
-            found += [fill_of_trade(trade, "", self._sleeve.rules) for trade in page]
+            found += [fill_of_trade(trade, "") for trade in page]
             if len(page) < PAGE:
                 return found
             where = {"fromId": page[-1].id + 1}
@@ -232,8 +233,7 @@ class Account:
         rules, until = self._sleeve.rules, trio.current_time() + machine_s(BOOK_S)
         while True:
             reply = await self._link.request("ticker.book", {"symbol": rules.name}, timed=False)
-            top = result_of(reply, BookTop)
-            ask, bid = rules.price_ticks(top.ask_price), rules.price_ticks(top.bid_price)
+            bid, ask = book_of(result_of(reply, BookTop), rules)
             if (ask and bid) or trio.current_time() >= until:
                 return [(side, best) for side, best in ((Side.SELL, ask), (Side.BUY, bid)) if best]
             await trio.sleep(machine_s(BOOK_EVERY_S))
@@ -328,7 +328,7 @@ class Account:
             await self._tell(out, told)
 
     async def tell_holdings(self, out: trio.MemorySendChannel[Inbound]) -> None:
-        """Hand the strategy what is held, where that is not what it was last told; LinkStale when it takes nothing."""
+        """Hand the strategy what is held, where that is not what it was last told; LinkSlow when it takes nothing."""
         held = self._sleeve.holdings()
         if held == self._held:
             return
@@ -340,7 +340,7 @@ class Account:
             with trio.fail_after(machine_s(STALL_S)):
                 await out.send(told)
         except trio.TooSlowError:
-            raise LinkStale(f"the strategy has not taken the holdings for {STALL_S:g} s") from None
+            raise LinkSlow(f"the strategy has not taken the holdings for {STALL_S:g} s") from None
 
     def tell_balances(self) -> None:
         """Say what is held, to people."""

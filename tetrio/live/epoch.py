@@ -177,9 +177,11 @@ class Epoch:
         self.status.phase, self.status.detail = "syncing", "logging on, learning balances and orders"
         out, inbound = trio.open_memory_channel[Inbound](BATCHES)
         seen, line = trio.open_memory_channel[Item](BATCHES)
+        rulebook = Rulebook(rest, sleeve, journal=self.journal, wake=kept.intents.ring)
         feed = Feed(
             setup.stream, rest, rules, setup.strategy,
             out=seen, clock=kept.clock, status=self.status, journal=self.journal, rotation=kept.rotation,
+            off_grid=rulebook.doubt,
         )  # fmt: skip
         continuity = Continuity(rest, rules, journal=self.journal, status=self.status)
         with out:
@@ -195,7 +197,6 @@ class Epoch:
                 except trio.TooSlowError:
                     raise LinkStale(f"{session.link.name}: the account was not learned within {SYNC_S:g} s") from None
                 self.status.vitals.synced = True
-                rulebook = Rulebook(rest, sleeve, journal=self.journal, wake=kept.intents.ring)
                 strategy = await self._strategy(rest, account, sleeve, params)
                 fold = kept.memory.fold
                 continuity.begin(*(() if fold is None else (fold.last_id, fold.last_ms)))

@@ -54,6 +54,7 @@ from tetrio.wire.request import (
     is_filter_failure,
     is_insufficient_balance,
     is_market_closed,
+    is_no_pegs,
     is_timestamp,
     is_too_many_orders,
     is_too_much_weight,
@@ -124,6 +125,7 @@ class Executor:
         """Until when the day's orders are used up, as it was told."""
         self._refused_book: tuple[int, int] | None = None
         self._refused_ticks: int | None = None
+        self._pegs_refused = False
 
     @property
     def _rules(self) -> SymbolRules:
@@ -216,7 +218,7 @@ class Executor:
 
     @property
     def _pegs(self) -> bool:
-        return self._params.chase == "peg" and self._rules.peg_allowed
+        return self._params.chase == "peg" and self._rules.peg_allowed and not self._pegs_refused
 
     def _kind_of_next(self, want: Want | None, quote: Quote | None, now: int) -> str:
         """What an order sent now would be: protect, take, stop (a hard stop that rests) or exit."""
@@ -455,12 +457,15 @@ class Executor:
             self._sleeve.stopped = True
         if is_too_many_orders(error):
             self._budget.exceeded(now)
+        if is_no_pegs(error):
+            self._pegs_refused = True
+            self._journal.write("warning", what="chase", why=f"{error.code} {error.msg} Exits join instead")
         if is_insufficient_balance(error):
             self._sleeve.doubt_balances()
             self._doubted = True
         if is_market_closed(error):
             self._rulebook.refuse(f"{error.code} {error.msg}")
-        elif is_filter_failure(error) or is_bad_symbol(error):
+        elif is_filter_failure(error) or is_bad_symbol(error) or is_no_pegs(error):
             self._rulebook.doubt()
 
 

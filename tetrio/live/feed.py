@@ -15,6 +15,7 @@ that is lost is made anew here, with the strategy told that its book is old: the
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import attrs
 import trio
@@ -83,11 +84,13 @@ class Feed:
         status: Status,
         journal: Journal,
         rotation: Rotation,
+        off_grid: Callable[[], None],
     ) -> None:
+        """`off_grid` is called when a price does not fit the symbol's rules: they may be others by now."""
         self._url, self._rest, self._rules, self._params = url, rest, rules, params
         self._out, self._clock, self._status, self._journal = out, clock, status, journal
-        self._rotation = rotation
-        self._decoder = MarketDecoder(rules)
+        self._rotation, self._off_grid = rotation, off_grid
+        self._decoder = MarketDecoder(rules, rounds=True)
         self._sieve = Sieve(params.kline_interval)
         self._counts = 0
         """Number of the line that counts."""
@@ -207,7 +210,10 @@ class Feed:
     def _read(self, payloads: list[bytes]) -> list[MarketRecord]:
         self._status.frames += len(payloads)
         bad: list[WireError] = []
+        rounded = self._decoder.rounded
         records = self._decoder.decode_all(payloads, self._clock.now_ns(), bad)
+        if self._decoder.rounded != rounded:
+            self._off_grid()
         for error in bad:
             self._count_bad(error)
         for record in records:

@@ -86,8 +86,7 @@ class Guardian:
 def effect(fill: Fill, sleeve: Sleeve) -> tuple[Decimal, Decimal]:
     """What a trade did to base and quote, its commission taken off, exactly."""
     rules, sign = sleeve.rules, 1 if fill.side is Side.BUY else -1
-    base = sign * fill.qty_lots * rules.step_size
-    quote = -sign * fill.qty_lots * fill.price_ticks * rules.tick_lot
+    base, quote = sign * fill.qty, -sign * fill.qty * fill.price
     fee = Decimal(fill.commission)
     if fill.commission_asset == rules.base_asset:
         return base - fee, quote

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+import attrs
 import trio
 
 from tetrio.core import protect
@@ -104,6 +105,8 @@ class Kept:
         if before is not None and sleeve is not before:
             sleeve.follow(before)  # what is counted in ticks and lots is of no use any more
             self.memory.state = None
+        if before is not None and attrs.evolve(before.rules, status=rules.status) != rules:
+            self.breakers = Breakers()  # what was refused by other rules says nothing of an order by these
         self.sleeve = sleeve
         sleeve.rules = rules
         self.status.symbol, self.journal.symbol = rules.name, rules.name
@@ -115,7 +118,8 @@ class Kept:
         objection = protect.objection(self.setup.exit, self.setup.strategy, rules)
         if objection is not None:
             raise ConfigError(objection)
-        if self.setup.exit.chase == "peg" and not rules.peg_allowed and self.sleeve is None:
+        known = self.sleeve is not None and not self.sleeve.rules.peg_allowed
+        if self.setup.exit.chase == "peg" and not rules.peg_allowed and not known:
             self.journal.write("warning", what="chase", why=f"{rules.name} takes no pegged orders: exits join instead")
 
     def _filled(self, fill: Fill) -> None:

@@ -65,6 +65,8 @@ class Words:
 class _Count:
     candles: int = 0
     trades: int = 0
+    missing: int = 0
+    """Trades that must have been, by their ids, and that the exchange does not tell."""
 
 
 class Rebuilder:
@@ -89,6 +91,8 @@ class Rebuilder:
         self._told = list[Told]()
         self._passed = 0
         """Trades in candles that were taken whole since the last one that was folded by itself."""
+        self._looked_at = 0
+        """How many own trades, where there may be older ones that tell more."""
         self._skew_ms = 0
         """How far the public's times of trades are ahead of the account's."""
 
@@ -129,10 +133,11 @@ class Rebuilder:
             for trade in reversed(page):
                 after = after.before(trade)
             self._status.detail = f"rebuilding: looked at {len(own):,} own trades"
-            if len(page) < PAGE:
-                break
-            page = await reckoning.older(page[0])
+            page = await reckoning.older(page[0]) if len(own) >= PAGE else []
+            if not page:
+                return _first(found), own
             own = [*page, *own]
+        self._looked_at = len(own) - len(page)
         return _first(found), own
 
     async def from_now(self, held: Purse) -> Refold:
@@ -144,9 +149,10 @@ class Rebuilder:
         if opened is not None and forming:
             state = whole.trace(state, _candle(opened, forming))
         last = forming[-1] if forming else newest[-1] if newest else None
+        which = f"none of the newest {self._looked_at:,} own trades" if self._looked_at else "no own trade"
         self._journal.write(
             "rebuilt", what="anchor", source="none",
-            why="no own trade has changed the regime: the first trade from now on is the anchor",
+            why=f"{which} has changed the regime: the first trade from now on is the anchor",
         )  # fmt: skip
         return Refold(state, held) if last is None else Refold(state, held, last.last_id, last.at_ms)
 
@@ -292,6 +298,7 @@ class Rebuilder:
         trades = [trade for each in await self._tape.read(start_ms, end_ms) for trade in each.trades(fold.last_id)]
         self._count.trades += len(trades)
         if trades:
+            self._count.missing += max(0, trades[0].update_id - fold.last_id - self._passed - 1)
             self._passed = 0
         self._told.append(fold.trades(trades))
 
@@ -326,7 +333,9 @@ class Rebuilder:
             "rebuilt", what="state", source="myTrades, klines, aggTrades", last=fold.last_id, candles=count.candles,
             trades=count.trades, requests=self._rest.asked, regime=state.regime,
             anchor=_plain(state.anchor, self._rules), high=_plain(state.high, self._rules),
-            gate="closed" if state.gate_closed else "open", armed=None if want is None else want.reason, **facts,
+            gate="closed" if state.gate_closed else "open", armed=None if want is None else want.reason,
+            missing=count.missing or None,
+            why="the exchange has no such trades: what they decided is not known" if count.missing else None, **facts,
         )  # fmt: skip
         self._count = _Count()
 

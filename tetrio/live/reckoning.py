@@ -150,7 +150,7 @@ class Reckoning:
         return result_of(await self._link.request("myTrades", params), list[MyTrade])
 
     def _own(self, trade: MyTrade) -> OwnTrade:
-        return OwnTrade.of(fill_of_trade(trade, "", self._sleeve.rules), self._sleeve.rules)
+        return OwnTrade.of(fill_of_trade(trade, ""), self._sleeve.rules)
 
     async def _ask_balances(self) -> None:
         changes = self._sleeve.changes
@@ -161,7 +161,7 @@ class Reckoning:
         """One event of the account, after the sleeve has taken it."""
         rules = self._sleeve.rules
         if isinstance(event, ExecutionReport) and event.symbol == rules.name:
-            fill = fill_of(event, rules)
+            fill = fill_of(event)
             if fill is not None and fill.trade_id >= 0 and self._known.new(fill.trade_id):
                 self._take(OwnTrade.of(fill, rules))
         elif isinstance(event, BalanceUpdate) and event.asset in (rules.base_asset, rules.quote_asset):

@@ -31,6 +31,7 @@ from tetrio.wire.request import (
     Reply,
     ServerTime,
     aggregates_of,
+    book_of,
     candles_of,
     klines_of,
     raise_for,
@@ -74,11 +75,8 @@ class Rest:
 
     async def book(self, rules: SymbolRules) -> Quote | None:
         """The best bid and ask as they rest; None where a side is empty."""
-        top = result_of(await self._get("/api/v3/ticker/bookTicker", symbol=rules.name), BookTop)
-        try:
-            bid, ask = rules.price_ticks(top.bid_price), rules.price_ticks(top.ask_price)
-        except ValueError as error:
-            raise WireError(f"the book cannot be read: {error}") from error
+        reply = await self._get("/api/v3/ticker/bookTicker", symbol=rules.name)
+        bid, ask = book_of(result_of(reply, BookTop), rules)
         return Quote(bid, ask, 0, self._now_ns()) if 0 < bid < ask else None
 
     async def clock_offset_ms(self, samples: int = 5) -> tuple[float, float]:

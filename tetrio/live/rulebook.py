@@ -1,4 +1,5 @@
-"""The symbol's rules while an epoch lasts: looked at every half hour, and when a refusal says that they have changed.
+"""The symbol's rules while an epoch lasts: looked at every half hour, and when a refusal, or a price that does not fit
+them, says that they have changed.
 
 Another status takes effect as it stands: while the symbol does not trade nothing is sent but cancels, and its status is
 asked for twice a minute. Any other change ends the epoch: the next one reckons by the new rules from the start.
@@ -42,7 +43,7 @@ class Rulebook:
                                  if status != TRADING else "")  # fmt: skip
 
     def doubt(self) -> None:
-        """A refusal says that the rules may be others: look at them."""
+        """A refusal or a price says that the rules may be others: look at them."""
         self._doubted.set()
 
     def refuse(self, why: str) -> None:

@@ -361,7 +361,7 @@ class Sleeve:
             working=report.working,
             price_ticks=pegged,
         )
-        fill = fill_of(report, self.rules)
+        fill = fill_of(report)
         if fill is not None and self._new_trade(fill.trade_id):
             self._filled(fill)
         return order
@@ -383,7 +383,7 @@ class Sleeve:
         for trade in trades:
             name = by_number.get(trade.order_id)
             if self._new_trade(trade.id) and name is not None:
-                self._filled(fill_of_trade(trade, name, self.rules))
+                self._filled(fill_of_trade(trade, name))
 
     def take_status(self, status: OrderStatus) -> OwnOrder | None:
         """Apply the answer to a query; None when the order is not ours."""

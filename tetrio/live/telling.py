@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from tetrio.core.market import Fill, Side
-from tetrio.core.money import plain
+from tetrio.core.money import plain, plain_amount
 from tetrio.core.orders import OwnOrder
 from tetrio.journal import Journal
 from tetrio.live.sleeve import Sleeve
@@ -45,7 +45,7 @@ class Teller:
     def fill(self, fill: Fill) -> None:
         """An own trade, told once."""
         rules = self._known.rules
-        price, qty = plain(fill.price_ticks, rules.tick_size), plain(fill.qty_lots, rules.step_size)
+        price, qty = plain_amount(fill.price, rules.tick_size), plain_amount(fill.qty, rules.step_size)
         self._journal.write(
             "fill", client_order_id=fill.client_order_id, trade_id=fill.trade_id, side=fill.side, price=price, qty=qty,
             maker=fill.maker, commission=fill.commission, commission_asset=fill.commission_asset,
@@ -59,8 +59,8 @@ class Teller:
         trading, rules = self._status.trading, self._known.rules
         sign = 1 if fill.side is Side.BUY else -1
         trading.fills += 1
-        trading.base += sign * fill.qty_lots * rules.step_size
-        trading.quote -= sign * fill.qty_lots * fill.price_ticks * rules.tick_lot
+        trading.base += sign * fill.qty
+        trading.quote -= sign * fill.qty * fill.price
         fee = Decimal(fill.commission)
         trading.fees[fill.commission_asset] = trading.fees.get(fill.commission_asset, Decimal(0)) + fee
         if fill.commission_asset == rules.base_asset:

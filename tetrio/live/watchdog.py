@@ -27,6 +27,7 @@ from tetrio.errors import (
     KeyRefused,
     LinkBarred,
     LinkError,
+    LinkSlow,
     LinkStale,
     OrderRejected,
     OrderUnknown,
@@ -106,13 +107,20 @@ class Watch:
         self._why = ""
 
     async def over(self, epoch: Callable[[], Awaitable[None]]) -> None:
-        """Run it; LinkStale when it had to be cancelled, GaveUp when that has happened too often."""
+        """Run it; LinkStale when it had to be cancelled, GaveUp when that, or a reader of ours that fell behind, has
+        ended one too often.
+        """
         self._why = ""
-        async with trio.open_nursery() as nursery:
-            with trio.CancelScope() as life:
-                nursery.start_soon(self._look, life)
-                await epoch()
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                with trio.CancelScope() as life:
+                    nursery.start_soon(self._look, life)
+                    await epoch()
+                nursery.cancel_scope.cancel()
+        except* LinkSlow as group:
+            self._why = str(first_of(group))
+            self._count()
+            raise
         if self._why:
             raise LinkStale(f"restarted: {self._why}")
 

@@ -15,6 +15,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from decimal import ROUND_HALF_EVEN
 from typing import Any, Final, NoReturn, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -23,7 +24,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from tetrio.core.market import Fill, Kline, Quote, Side
-from tetrio.core.money import SymbolRules
+from tetrio.core.money import SymbolRules, decimal, floor_units
 from tetrio.errors import KeyRefused, OrderRejected, OrderUnknown, WireError
 from tetrio.wire import sign
 from tetrio.wire.results import (
@@ -101,6 +102,7 @@ INSUFFICIENT_BALANCE: Final = (NEW_ORDER_REJECTED, "Account has insufficient bal
 DUPLICATE_ORDER: Final = (NEW_ORDER_REJECTED, "Duplicate order sent.")
 UNKNOWN_ORDER: Final = (CANCEL_REJECTED, "Unknown order sent.")
 MARKET_CLOSED: Final = (FILTER_FAILURE, "Market is closed.")
+NO_PEGS: Final = (NEW_ORDER_REJECTED, "Pegged orders are not supported for this symbol.")
 
 MOST_IN_ONE = 1_000_000  # trades in one aggregate that anybody will believe
 _OUTCOME_UNKNOWN = frozenset({UNKNOWN_ERROR, DISCONNECTED, UNEXPECTED_RESPONSE, TIMEOUT, SERVER_BUSY})
@@ -199,6 +201,11 @@ def is_filter_failure(error: Refusal) -> bool:
 def is_bad_symbol(error: Refusal) -> bool:
     """The exchange has no such symbol, or has it no more."""
     return error.code == BAD_SYMBOL
+
+
+def is_no_pegs(error: Refusal) -> bool:
+    """The symbol takes no orders that the exchange prices, or takes them no more."""
+    return _is(error, NO_PEGS)
 
 
 def is_no_such_order(error: Refusal) -> bool:
@@ -339,9 +346,18 @@ class _CanceledList(msgspec.Struct, rename="camel"):
     order_reports: list[CanceledOrder] | UnsetType = UNSET
 
 
+def book_of(top: BookTop, rules: SymbolRules) -> tuple[int, int]:
+    """Best bid and ask in ticks, 0 on an empty side; off the grid the bid is rounded down, the ask up."""
+    try:
+        bid, ask = decimal(top.bid_price), decimal(top.ask_price)
+    except ValueError as error:
+        raise WireError(f"the book cannot be read: {error}") from error
+    return floor_units(bid, rules.tick_size), -floor_units(-ask, rules.tick_size)
+
+
 def klines_of(reply: Reply, rules: SymbolRules, now_ms: int) -> list[Kline]:
-    """Result of klines, oldest first, prices in ticks; `closed` where the candle ended before `now_ms`."""
-    grid = Grid(rules.tick_size)
+    """Result of klines, oldest first, prices in the nearest ticks; `closed` where the candle ended before `now_ms`."""
+    grid = Grid(rules.tick_size, ROUND_HALF_EVEN)
     try:
         return [
             Kline(
@@ -369,7 +385,7 @@ class Candle:
 
 def candles_of(reply: Reply, rules: SymbolRules) -> list[Candle]:
     """Result of klines, oldest first, prices in whole ticks."""
-    grid = Grid(rules.tick_size)
+    grid = Grid(rules.tick_size, ROUND_HALF_EVEN)
     try:
         return [
             Candle(
@@ -408,7 +424,7 @@ class Aggregate:
 
 def aggregates_of(reply: Reply, rules: SymbolRules) -> list[Aggregate]:
     """Result of aggTrades, oldest first; WireError where one cannot be read."""
-    grid = Grid(rules.tick_size)
+    grid = Grid(rules.tick_size, ROUND_HALF_EVEN)
     try:
         found = [Aggregate(row.a, grid[row.p], row.f, row.l, row.T) for row in result_of(reply, list[AggregateTrade])]
     except ValueError as error:
@@ -418,16 +434,16 @@ def aggregates_of(reply: Reply, rules: SymbolRules) -> list[Aggregate]:
     return found
 
 
-def fill_of_trade(trade: MyTrade, client_order_id: str, rules: SymbolRules) -> Fill:
-    """An own trade from myTrades, which does not tell the client order id; WireError when it is off the grid."""
+def fill_of_trade(trade: MyTrade, client_order_id: str) -> Fill:
+    """An own trade from myTrades, which does not tell the client order id; WireError when its amounts are none."""
     try:
         return Fill(
             order_id=trade.order_id,
             client_order_id=client_order_id,
             trade_id=trade.id,
             side=Side.BUY if trade.is_buyer else Side.SELL,
-            price_ticks=rules.price_ticks(trade.price),
-            qty_lots=rules.qty_lots(trade.qty),
+            price=decimal(trade.price),
+            qty=decimal(trade.qty),
             maker=trade.is_maker,
             commission=trade.commission,
             commission_asset=trade.commission_asset,

@@ -90,6 +90,10 @@ class Filters:
     it. Counts of 0 are off.
     """
 
+    tick_size: Decimal = Decimal(0)
+    """What orders' prices are multiples of, where that is coarser than what the book counts in; 0: it is not."""
+    step_size: Decimal = Decimal(0)
+    """The same of quantities."""
     iceberg_parts: int = 100
     max_algo_orders: int = 5
     max_iceberg_orders: int = 0
@@ -126,14 +130,18 @@ class Grid(dict[str, int]):
 
     `grid[text]` raises ValueError when the text is no plain decimal or off the grid: exactly where `money.to_units`
     does, and for exponents, blanks and other spellings that Python knows and Binance does not write.
+
+    rounding   what is off the grid is rounded so, and counted in `rounded`: prices that others were quoted before the
+               step became coarser stay in the book, and in the past; None: it is refused
     """
 
     KEEP = 65536
     """Texts kept at most; then all are forgotten."""
 
-    def __init__(self, step: Decimal) -> None:
+    def __init__(self, step: Decimal, rounding: str | None = None) -> None:
         super().__init__()
-        self._step = step
+        self._step, self._rounding = step, rounding
+        self.rounded = 0
         self._places = money.places_of(step)
         self._step_units = int(step.scaleb(self._places))
 
@@ -145,11 +153,17 @@ class Grid(dict[str, int]):
         kept, beyond = fraction[: self._places], fraction[self._places :]
         units, left = divmod(int(whole + kept.ljust(self._places, "0")), self._step_units)
         if left or beyond.strip("0"):
-            raise ValueError(f"{text} is not a multiple of {self._step}")
+            units = self._round(text)
         if len(self) >= self.KEEP:
             self.clear()
         self[text] = units
         return units
+
+    def _round(self, text: str) -> int:
+        if self._rounding is None:
+            raise ValueError(f"{text} is not a multiple of {self._step}")
+        self.rounded += 1
+        return _count(money.decimal(text), self._step, self._rounding)
 
 
 class _Symbol(msgspec.Struct, rename="camel"):
@@ -338,13 +352,14 @@ def _grid_filters(rules: SymbolRules, extra: Filters) -> Iterator[dict[str, obje
         "filterType": "PRICE_FILTER",
         "minPrice": rules.price_text(rules.min_price_ticks),
         "maxPrice": rules.price_text(rules.max_price_ticks),
-        "tickSize": rules.price_text(1),
+        "tickSize": f"{tick:.8f}" if (tick := extra.tick_size) else rules.price_text(1),
     }
+    least = max(rules.min_qty_lots, int(extra.step_size / rules.step_size))
     yield {
         "filterType": "LOT_SIZE",
-        "minQty": rules.qty_text(rules.min_qty_lots),
+        "minQty": rules.qty_text(least),
         "maxQty": rules.qty_text(rules.max_qty_lots) if rules.max_qty_lots else _NO_BOUND,
-        "stepSize": rules.qty_text(1),
+        "stepSize": f"{step:.8f}" if (step := extra.step_size) else rules.qty_text(1),
     }
     yield {"filterType": "ICEBERG_PARTS", "limit": extra.iceberg_parts}
     yield {

@@ -10,6 +10,7 @@ payload counts as its last value.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -156,10 +157,12 @@ _UNREADABLE = (ValueError, RecursionError)  # msgspec's errors, bad UTF-8, off t
 class MarketDecoder:
     """Payloads of one symbol's lines, combined or raw, to records. It keeps nothing but prices seen (for speed)."""
 
-    def __init__(self, rules: SymbolRules) -> None:
+    def __init__(self, rules: SymbolRules, *, rounds: bool = False) -> None:
+        """`rounds`: prices off the grid are not refused but rounded, a bid down, an ask up, others to the nearest."""
         self._symbol = rules.name
-        self._prices = Grid(rules.tick_size)
-        self._qtys = Grid(rules.step_size)
+        down, up, nearest = (ROUND_FLOOR, ROUND_CEILING, ROUND_HALF_EVEN) if rounds else (None, None, None)
+        self._bids, self._asks = Grid(rules.tick_size, down), Grid(rules.tick_size, up)
+        self._prices, self._qtys = Grid(rules.tick_size, nearest), Grid(rules.step_size, up)
         line = b'{"stream":"' + rules.name.lower().encode()
         self._book_line = line + b'@bookTicker","data":{"'
         self._trade_line = line + b'@trade","data":{"'
@@ -171,6 +174,11 @@ class MarketDecoder:
             "avgPrice": lambda raw, _: self._avg_price(_AVG_PRICE.decode(raw)),
             "serverShutdown": lambda raw, _: _SHUTDOWN.decode(raw),
         }
+
+    @property
+    def rounded(self) -> int:
+        """How many prices and sizes were off the grid."""
+        return self._bids.rounded + self._asks.rounded + self._prices.rounded + self._qtys.rounded
 
     def decode(self, payload: bytes, at_ns: int = 0) -> MarketRecord | None:
         """One payload; None for a kind or a symbol that is not ours to read. WireError on what cannot be read.
@@ -199,14 +207,14 @@ class MarketDecoder:
         bad   collects the errors of payloads that cannot be read; without it the first one is raised
         """
         out: list[MarketRecord] = []
-        append, decode_book, prices = out.append, _BOOK_LINE.decode, self._prices
+        append, decode_book, bids, asks = out.append, _BOOK_LINE.decode, self._bids, self._asks
         book_line, symbol = self._book_line, self._symbol
         for payload in payloads:
             try:
                 if payload.startswith(book_line):  # as _quote, without its call
                     book = decode_book(payload).data
                     if book.s == symbol:
-                        bid, ask = prices[book.b or "0"], prices[book.a or "0"]
+                        bid, ask = bids[book.b or "0"], asks[book.a or "0"]
                         if 0 < bid < ask:
                             append(Quote(bid, ask, book.u, at_ns))
                             continue
@@ -243,7 +251,7 @@ class MarketDecoder:
     def _quote(self, book: _Book, at_ns: int) -> Quote | Insane | None:
         if book.s != self._symbol:
             return None
-        bid, ask = self._prices[book.b or "0"], self._prices[book.a or "0"]
+        bid, ask = self._bids[book.b or "0"], self._asks[book.a or "0"]
         if 0 < bid < ask:
             return Quote(bid, ask, book.u, at_ns)
         if bid < 0 or ask < 0:

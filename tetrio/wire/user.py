@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from tetrio.core.market import Fill, Side
-from tetrio.core.money import SymbolRules
+from tetrio.core.money import decimal
 from tetrio.errors import WireError
 from tetrio.wire.stream import ServerShutdown
 
@@ -318,8 +318,8 @@ def encode_event(subscription_id: int | None, event: UserEvent) -> bytes:
     return b'{"subscriptionId":%d,"event":%b}' % (subscription_id, body)
 
 
-def fill_of(report: ExecutionReport, rules: SymbolRules) -> Fill | None:
-    """The own trade in a TRADE report, None in any other; WireError when its amounts are none or off the grid."""
+def fill_of(report: ExecutionReport) -> Fill | None:
+    """The own trade in a TRADE report, None in any other; WireError when its amounts are none."""
     if report.execution_type != "TRADE":
         return None
     try:
@@ -328,8 +328,8 @@ def fill_of(report: ExecutionReport, rules: SymbolRules) -> Fill | None:
             client_order_id=report.client_order_id,
             trade_id=report.trade_id,
             side=Side(report.side),
-            price_ticks=rules.price_ticks(report.last_price),
-            qty_lots=rules.qty_lots(report.last_qty),
+            price=decimal(report.last_price),
+            qty=decimal(report.last_qty),
             maker=report.maker,
             commission=report.commission,
             commission_asset=report.commission_asset or "",

@@ -401,6 +401,25 @@ async def test_funds_come_and_go_and_are_told_and_recorded(autojump_clock: MockC
     assert [(line["ev"], line["amount"]) for line in moves] == [("deposit", "1.50000000"), ("withdraw", "0.50000000")]
 
 
+async def test_a_symbol_that_is_gone_is_gone_for_whoever_asks(exchange: Served, autojump_clock: MockClock) -> None:
+    client = await exchange.trader()
+    placed = await client.order(**ORDER)
+    arm(exchange, "delist")
+    told = [await client.event("executionReport") for _ in range(2)]
+    assert [each["event"]["X"] for each in told] == ["NEW", "EXPIRED"]
+    params = {"symbol": SYMBOL, "timestamp": exchange.now_ms()}
+    replies = [
+        await client.order(**ORDER),
+        await client.call("order.cancel", orderId=placed["result"]["orderId"], **params),
+        await client.call("openOrders.status", **params),
+        await client.call("exchangeInfo", symbol=SYMBOL),
+        await client.call("klines", symbol=SYMBOL, interval="1m"),
+    ]
+    assert [code(reply) for reply in replies] == [-1121] * 5
+    assert (await client.call("exchangeInfo"))["result"]["symbols"] == []
+    assert (await client.call("account.status", timestamp=exchange.now_ms()))["status"] == 200
+
+
 async def test_queries_lag_and_the_engine_does_not(exchange: Served, autojump_clock: MockClock) -> None:
     client = await exchange.trader()
     early = (await client.order(**ORDER))["result"]["orderId"]
@@ -511,3 +530,23 @@ async def test_an_exchange_ends_whatever_is_armed(autojump_clock: MockClock, tmp
             await trio.sleep(5)
             nursery.cancel_scope.cancel()
     assert trio.current_time() < 100
+
+
+async def test_a_grid_becomes_coarser_and_what_rests_stays(exchange: Served, autojump_clock: MockClock) -> None:
+    client = await exchange.trader()
+    resting = await client.order(**ORDER | {"price": "3400.01", "quantity": "0.1234"})
+    arm(exchange, "change-filters:tick_size=0.1,step_size=0.01")
+    replies = [await client.order(**ORDER | change) for change in ({"price": "3400.01"}, {"quantity": "0.1234"}, {})]
+    assert [reply.get("error", {}).get("msg") for reply in replies] == [
+        "Filter failure: PRICE_FILTER", "Filter failure: LOT_SIZE", None,
+    ]  # fmt: skip
+    (symbol,) = (await client.call("exchangeInfo", symbol=SYMBOL))["result"]["symbols"]
+    told = {each["filterType"]: each for each in symbol["filters"]}
+    assert told["PRICE_FILTER"]["tickSize"] == "0.10000000"
+    assert (told["LOT_SIZE"]["stepSize"], told["LOT_SIZE"]["minQty"]) == ("0.01000000", "0.01000000")
+    still = await client.call(
+        "order.status", symbol=SYMBOL, timestamp=exchange.now_ms(), orderId=resting["result"]["orderId"]
+    )
+    assert (still["result"]["status"], still["result"]["price"]) == ("NEW", "3400.01000000")
+    with pytest.raises(FaultError, match="must be a multiple of"):
+        arm(exchange, "change-filters:tick_size=0.001")

@@ -39,7 +39,7 @@ class Amending:
         if listing.filters.max_amends and order.amends >= listing.filters.max_amends:
             raise Rejected(-2038, "Filter failure: MAX_NUM_ORDER_AMENDS")
         try:
-            lots = filters.lots(listing.rules, new_qty, at_market=order.at_market)
+            lots = filters.lots(listing.rules, listing.filters, new_qty, at_market=order.at_market)
             if order.limit:
                 filters.check_notional(listing.rules, lots * order.limit)
         except Rejected as refusal:

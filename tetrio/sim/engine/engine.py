@@ -194,9 +194,16 @@ class Engine:
         listing.rules = attrs.evolve(listing.rules, **changes)
 
     def change_filters(self, symbol: str, **changes: Any) -> None:
-        """Other values of `Filters` from now on. ValueError for what there is not."""
+        """Other values of `Filters` from now on; what rests stays as it is. ValueError for what there is not, and for
+        a grid that is finer than the book's.
+        """
         _check_known(Filters, changes)
         listing = self._listing(symbol)
+        for name in ("tick_size", "step_size"):
+            finest = getattr(listing.rules, name)
+            size = changes.get(name, finest)
+            if size < 0 or size % finest:
+                raise ValueError(f"{name} of {symbol} must be a multiple of {finest}, which its book counts in")
         listing.filters = attrs.evolve(listing.filters, **changes)
 
     def filters(self, symbol: str) -> Filters:

@@ -58,11 +58,11 @@ def check(
     later     a pending leg whose quantity is not known yet: nothing that needs one is checked
     """
     _check_parameters(rules, filters, request, later=later)
-    price = _price(rules, request.price) if request.price is not None else 0
-    stop = _price(rules, request.stop_price) if request.stop_price is not None else 0
+    price = _price(rules, filters, request.price) if request.price is not None else 0
+    stop = _price(rules, filters, request.stop_price) if request.stop_price is not None else 0
     qty = None
     if request.quantity is not None:
-        qty = lots(rules, request.quantity, at_market=request.type not in PRICED)
+        qty = lots(rules, filters, request.quantity, at_market=request.type not in PRICED)
     iceberg = _iceberg(rules, filters, request, qty)
     _check_trailing(filters, request)
     if later:
@@ -218,13 +218,20 @@ def _check_peg(rules: SymbolRules, request: OrderRequest) -> None:
         raise Rejected(-2010, "This price peg cannot be used with this order type.")
 
 
-def _price(rules: SymbolRules, given: Decimal) -> int:
-    try:
-        price = to_units(str(given), rules.tick_size)
-    except ValueError:
-        raise _failure("PRICE_FILTER") from None
+def _price(rules: SymbolRules, filters: Filters, given: Decimal) -> int:
+    price = _on_grid(given, rules.tick_size, filters.tick_size, "PRICE_FILTER")
     _check_bounds(rules, price)
     return price
+
+
+def _on_grid(given: Decimal, unit: Decimal, step: Decimal, name: str) -> int:
+    """In units of the book; a multiple of the step too, where one is set."""
+    try:
+        if step:
+            to_units(str(given), step)
+        return to_units(str(given), unit)
+    except ValueError:
+        raise _failure(name) from None
 
 
 def _check_bounds(rules: SymbolRules, price: int) -> None:
@@ -233,12 +240,9 @@ def _check_bounds(rules: SymbolRules, price: int) -> None:
         raise _failure("PRICE_FILTER")
 
 
-def lots(rules: SymbolRules, given: Decimal, *, at_market: bool) -> int:
+def lots(rules: SymbolRules, filters: Filters, given: Decimal, *, at_market: bool) -> int:
     """A quantity on the grid, within its filters. Rejected -1013."""
-    try:
-        qty = to_units(str(given), rules.step_size)
-    except ValueError:
-        raise _failure("LOT_SIZE") from None
+    qty = _on_grid(given, rules.step_size, filters.step_size, "LOT_SIZE")
     _check_lots(rules, qty, at_market=at_market)
     return qty
 
@@ -260,7 +264,7 @@ def _iceberg(rules: SymbolRules, filters: Filters, request: OrderRequest, qty: i
         raise Rejected(-2010, "Iceberg orders are not supported for this symbol.")
     if request.time_in_force != "GTC":
         raise Rejected(-1130, "Data sent for parameter 'icebergQty' is not valid.")
-    shown = lots(rules, request.iceberg_qty, at_market=False)
+    shown = lots(rules, filters, request.iceberg_qty, at_market=False)
     if qty is not None:
         _check_parts(filters, shown, qty)
     return shown

@@ -20,6 +20,7 @@ _DECIMAL, _INTEGER, _SYMBOL, _CLIENT_ID = (
     re.compile(pattern, re.ASCII) for pattern in (DECIMAL, INTEGER, r"[A-Z0-9\-._]{1,50}", r"[a-zA-Z0-9\-_]{1,36}")
 )
 _LONGEST = 2**63 - 1
+NO_SUCH_SYMBOL = -1121, "Invalid symbol."
 
 
 class Refused(Exception):
@@ -182,4 +183,4 @@ def check_symbol(name: str, known: str) -> None:
     if not _SYMBOL.fullmatch(name) and not any(ord(letter) > 127 for letter in name):
         raise illegal("symbol", SYMBOL)
     if name != known:
-        raise Refused(-1121, "Invalid symbol.")
+        raise Refused(*NO_SUCH_SYMBOL)

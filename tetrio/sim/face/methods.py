@@ -14,7 +14,7 @@ import attrs
 from tetrio.sim.face import queries, trading
 from tetrio.sim.face.auth import Security, check_late
 from tetrio.sim.face.call import Call, Method
-from tetrio.sim.face.checks import Params, Refused
+from tetrio.sim.face.checks import NO_SUCH_SYMBOL, Params, Refused
 from tetrio.sim.face.limits import Address
 from tetrio.sim.face.queries import Query
 from tetrio.sim.fault.replica import QUERIES
@@ -86,6 +86,8 @@ def perform(
         venue.keys.permit(call.api_key, endpoint.security)
         if arrived_ms is not None and arrived_ms < now_ms:
             _check_late(endpoint, call, now_ms)
+    if not venue.listed and call.params.values.get("symbol") == venue.symbol:
+        raise Refused(*NO_SUCH_SYMBOL)
     result = endpoint.run(call)
     if endpoint.free or call.free:
         address.refund(weight, now_ms)

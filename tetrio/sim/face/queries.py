@@ -73,7 +73,7 @@ def _exchange_info(venue: Venue, params: Params, *, rest: bool) -> object:
     for name in [symbol] if symbol is not None else symbols or []:
         check_symbol(name, venue.symbol)
     listed, filters = venue.engine.rules(venue.symbol), venue.engine.filters(venue.symbol)
-    rules = [(listed, filters)] if status in {None, listed.status} and _permitted(permissions) else []
+    rules = [(listed, filters)] if venue.listed and status in {None, listed.status} and _permitted(permissions) else []
     body = exchange_info(rules, venue.now_ms(), venue.rest_limits if rest else venue.limits)
     if show_sets:
         return body

@@ -181,6 +181,8 @@ class Venue:
         """Whether this endpoint tells accounts of their events; a market-data one does not."""
         self.closed = False
         """Nothing new is accepted any more."""
+        self.listed = True
+        """Whether the symbol is known to who asks for it."""
         self._listeners: list[Listener] = []
         self._postponed: collections.deque[tuple[Sequence[UserEvent], Sequence[TradePrint]]] = collections.deque()
         self._connections = 0
@@ -258,6 +260,14 @@ class Venue:
     def retire(self) -> None:
         """The exchange closes for good: no new orders, and those that rest expire and are told of."""
         self.closed = True
+        self._expire_all()
+
+    def delist(self) -> None:
+        """The symbol is gone for good: what rests expires and is told of, and then nobody may ask for it."""
+        self._expire_all()
+        self.listed = False
+
+    def _expire_all(self) -> None:
         events = self.engine.expire_all(self.now_ms(), self.clock.now_ns(), "EXCHANGE_CANCELED")
         self.change(events)
         self.tell(events)

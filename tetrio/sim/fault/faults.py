@@ -458,6 +458,11 @@ class Resume:
 
 
 @attrs.frozen
+class Delist:
+    """The symbol is gone for good: what rests expires, and whoever asks for it is told -1121."""
+
+
+@attrs.frozen
 class ChangeFilters:
     """The symbol's rules change."""
 
@@ -532,6 +537,7 @@ Fault = (
     | Break
     | CancelOnly
     | Resume
+    | Delist
     | ChangeFilters
     | Deposit
     | Withdraw

@@ -303,6 +303,8 @@ class Mishaps:
                 return lambda: self._back_to(before)
             case faults.Resume():
                 outside.set_status(self._venue, "TRADING")
+            case faults.Delist():
+                self._venue.delist()
             case faults.Ban():
                 until_ms = self._venue.now_ms() + round(fault.for_s * 1000)
                 self._venue.addresses.ban(fault.address, until_ms)

@@ -38,8 +38,8 @@ def set_status(venue: Venue, status: str) -> str:
 def change_rules(venue: Venue, changes: Mapping[str, str]) -> None:
     """The symbol's rules change: members of `SymbolRules` and `Filters` by name. ValueError names what cannot be."""
     rules, filters = venue.engine.rules(venue.symbol), Filters()
-    of_rules = {name: _read(rules, name, text) for name, text in changes.items() if hasattr(rules, name)}
-    of_filters = {name: _read(filters, name, text) for name, text in changes.items() if name not in of_rules}
+    of_filters = {name: _read(filters, name, text) for name, text in changes.items() if hasattr(filters, name)}
+    of_rules = {name: _read(rules, name, text) for name, text in changes.items() if name not in of_filters}
     venue.engine.change_rules(venue.symbol, **of_rules)
     venue.engine.change_filters(venue.symbol, **of_filters)
     venue.rules = venue.engine.rules(venue.symbol)
