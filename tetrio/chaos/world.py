@@ -43,6 +43,7 @@ from tetrio.operator import Order
 from tetrio.sim.engine.clearing import Discount
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
 from tetrio.sim.face.venue import ACCOUNT
+from tetrio.sim.retention import FULL, Retention
 from tetrio.status import Status
 from tetrio.wire.sign import Signer
 
@@ -153,6 +154,8 @@ class Circumstances:
     discount: bool = False
     telegram: bool = True
     """Whether there is a chat that is told."""
+    retention: Retention = FULL
+    """How much of the past the exchange remembers."""
 
 
 class Life:
@@ -269,6 +272,7 @@ class World:
             if given.discount
             else Discount(),
             seed=self.seed,
+            retention=given.retention,
             audit=_Lines(self.witness.audit),  # type: ignore[arg-type]  # as much of a stream as the audit uses
             tap=self.witness,
         )
