@@ -10,7 +10,8 @@ that they are within `WARM_H` rather than after days: a store without a bound gr
     memory         the median of the last third of the hours may be `MOST_MORE` of that of the first third
     tasks          as many after every 1,000 resets as before
     descriptors    likewise
-    the bot        is ready at the end, has come back after every reset, and the referee has seen nothing wrong
+    the bot        has come back after every reset and does what is demanded of it at the end, a stop in order included;
+                   the referee has seen nothing wrong
 
 Not a test: it takes minutes.
 """
@@ -35,7 +36,7 @@ import trio
 
 from tetrio.chaos.circumstances import LIVELY
 from tetrio.chaos.referee import Referee
-from tetrio.chaos.run import Witness, terms_of
+from tetrio.chaos.run import Demand, Witness, terms_of
 from tetrio.chaos.trace import Trace
 from tetrio.chaos.world import FACES, Circumstances, World, running
 from tetrio.net import virtual
@@ -47,11 +48,12 @@ RETENTION = Retention(untraded=2_000, traded=400, aggregates=50_000, seconds=7_2
 GIVEN = Circumstances(
     settings=(*LIVELY, "exit.chase=join"), fund="ETH=0.4,FDUSD=0", telegram=False, retention=RETENTION
 )
-HOUR_S, WARM_H = 3600.0, 18.0
+HOUR_S, WARM_H = 3600.0, 24.0
 """The slowest of all: the exchange's 16,384 texts of prices, at some 900 an hour."""
 RESETS = 1000
 MOST_TOLD = 15
-MOST_MORE = 1.02
+MOST_MORE = 1.03
+"""Python takes memory by the MiB, which is 1 % of it all."""
 
 
 @attrs.frozen
@@ -93,8 +95,6 @@ class Soak:
         """Each hour."""
         self.around: list[Held] = []
         """Before the first reset, and after every `RESETS`."""
-        self.ready = False
-        """Whether the bot is, at the end."""
 
     async def live(self, place: Path) -> None:
         """From the first moment to the last."""
@@ -103,7 +103,7 @@ class Soak:
             async with running(world) as nursery:
                 world.bear(nursery)
                 await self._reset(world)
-                self.ready = not world.life.dead and world.life.status.phase == "ready"
+                await Demand(world, self.referee, 0.0).all()
 
     async def _reset(self, world: World) -> None:
         """The sessions of the bot are reset, for as long as it lasts."""
@@ -133,9 +133,7 @@ class Soak:
         """What is not as it must be, and what it was judged by."""
         yield from grown(self.held)
         yield from left_over(self.around)
-        if not self.ready:
-            yield "the bot is not ready"
-        resets = self.held[-1].resets
+        resets = self.held[-1].resets if self.held else 0
         if self.referee.counts["logon"] <= resets:
             yield f"{self.referee.counts['logon']} sessions for {resets} resets"
         for violation in self.referee.violations[:MOST_TOLD]:
