@@ -25,7 +25,6 @@ import logging
 import random
 import statistics
 import sys
-import tempfile
 import time
 import tracemalloc
 from collections.abc import Iterator, Sequence
@@ -38,7 +37,7 @@ from tetrio.chaos.circumstances import LIVELY
 from tetrio.chaos.referee import Referee
 from tetrio.chaos.run import Demand, Witness, terms_of
 from tetrio.chaos.trace import Trace
-from tetrio.chaos.world import FACES, Circumstances, World, running
+from tetrio.chaos.world import FACES, Circumstances, World, a_disk, running
 from tetrio.net import virtual
 from tetrio.net.internet import with_internet
 from tetrio.sim.retention import Retention
@@ -177,7 +176,7 @@ def main() -> int:
     options = parser.parse_args()
     logging.getLogger("tetrio").setLevel(logging.CRITICAL)
     soak = Soak(options.hours, options.every, options.trace)
-    with tempfile.TemporaryDirectory(prefix="tetrio-soak-") as place:
+    with a_disk() as place:
         virtual.run(functools.partial(soak.live, Path(place)), 1)
     if options.trace:
         for each in tracemalloc.take_snapshot().statistics("filename")[:MOST_TOLD]:

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import random
 import ssl
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -61,6 +63,14 @@ BEGIN_NS = 1_767_225_600 * NS
 EVENTS_PER_S = 1.0
 PORT = 443
 LAST_WORDS_S = 0.4
+_MEMORY = Path("/dev/shm")  # noqa: S108 - made there are directories with names of their own
+
+
+def a_disk() -> tempfile.TemporaryDirectory[str]:
+    """A directory for what a world's processes leave behind: in memory where the system has some for files, since what
+    they write is synchronised each time, and no disk is part of what is simulated.
+    """
+    return tempfile.TemporaryDirectory(prefix="tetrio-chaos-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None)
 
 
 class Witness(Protocol):
