@@ -30,6 +30,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import attrs
+import msgspec
 
 from tetrio.chaos.once import Once
 
@@ -223,7 +224,7 @@ class Referee:
         """The exchange has answered."""
         self._now = at_s
         session = self._sessions.get(connection)
-        answer = json.loads(payload)
+        answer = msgspec.json.decode(payload)
         if session is None or "id" not in answer:
             return
         method, name = session.asked.pop(answer["id"], ("", ""))
