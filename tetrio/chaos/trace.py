@@ -57,6 +57,8 @@ class Trace(trio.abc.Instrument):
     def tell(self, what: str) -> None:
         """Something worth reading has happened."""
         self._pieces.append(what)
+        if len(self._pieces) >= GATHERED:
+            self._sum_up()
         self.recent.append(f"{max(self._now, 0.0):.6f} {what}")
 
     def sha256(self) -> str:
