@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sized
 from decimal import Decimal
 from typing import Any
 
 import attrs
 import pytest
 
-from tetrio.chaos.referee import IN_FLIGHT_S, Referee, Terms
+from tetrio.chaos.referee import IN_FLIGHT_S, REMEMBERED, SESSIONS, Referee, Terms
 
 SYNCED = ("userDataStream.subscribe", "account.status", "openOrders.status")
 NAME = "tt-abc123-aaaaa-1t-{}"
@@ -363,6 +364,26 @@ def test_an_id_that_was_refused_is_used_up_too() -> None:
     record.replied(record.placed(NAME.format(1)), 400, code=-2010, msg="Account has insufficient balance.")
     record.placed(NAME.format(1))
     assert record.named == ["S5"]
+
+
+def test_a_long_life_leaves_no_more_than_is_remembered() -> None:
+    record = Record()
+    for number in range(1, REMEMBERED + 51):
+        record.line("cancel", client_order_id=record.rested(number, qty="0.1"))
+        record.referee.fill_told(record.at, 1, number)
+    for connection in range(2, SESSIONS + 52):
+        record.line("disconnect", connection=connection - 1)
+        record.connect(connection)
+        record.answered("order.status", connection)
+        record.at += 10
+    sizes = {name: len(held) for name, held in vars(record.referee).items() if isinstance(held, Sized)}
+    assert sizes["_sessions"] == SESSIONS + 1, "and the one that is open"
+    assert sizes["_numbers"] == REMEMBERED == max(sizes.values())
+    assert record.named == []
+    record.placed(NAME.format(1), SESSIONS + 51)
+    assert record.named[0] == "S5", "though it was forgotten"
+    record.referee.fill_told(record.at, 1, 1)
+    assert record.named[-1] == "S10"
 
 
 def test_asking_for_an_id_and_cancelling_it_is_no_second_use() -> None:

@@ -30,6 +30,9 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import attrs
+import msgspec
+
+from tetrio.chaos.once import Once
 
 OWN = "tt-"
 JUMPSTART = "j"
@@ -61,6 +64,8 @@ STAMP_OFF_S = 2.0
 BACK_S, RESTING_S, RESOLVED_S, STOP_S, UNKNOWN_STOP_S = 30.0, 35.0, 45.0, 5.0, 15.0
 UNSAFE = 6
 """The exit code of a process whose key is refused."""
+REMEMBERED, SESSIONS = 10_000, 200
+"""The newest orders and trades, and connections, of which all is remembered: a referee may watch for days."""
 Line = Mapping[str, Any]
 
 
@@ -142,9 +147,10 @@ class Referee:
         self._now = 0.0
         self._totals: dict[str, Decimal] = {}
         self._open: dict[str, _Order] = {}
-        self._names: set[str] = set()
-        self._numbers: dict[int, str] = {}
-        """Order number -> client order id."""
+        self._names = Once(REMEMBERED)
+        """Client order ids that were sent."""
+        self._numbers: dict[int, None] = {}
+        """Order numbers of own orders, oldest first."""
         self._sessions: dict[int, _Session] = {}
         self._connects: collections.deque[float] = collections.deque()
         self._last: _Mutation | None = None
@@ -175,8 +181,8 @@ class Referee:
         """When some of an asset last came or went."""
         self._connected: set[int] = set()
         self._copies_lag = False
-        self._told_fills: set[tuple[int, int]] = set()
-        """(process, trade)."""
+        self._told_fills = Once(REMEMBERED)
+        """Trades by process."""
         self._at_once: collections.defaultdict[str, collections.deque[float]] = collections.defaultdict(
             collections.deque
         )
@@ -205,7 +211,7 @@ class Referee:
             session.forget_snapshots()
         name = str(params.get("newClientOrderId") or params.get("origClientOrderId") or "")
         session.asked[asked.get("id")] = method, name
-        if method == "order.status" and name.startswith(OWN) and name not in self._names:
+        if method == "order.status" and name.startswith(OWN) and not self._was_sent(name):
             self._wondered_s = at_s  # its order was lost on the way: that is a doubt which is not in the record
         if method in FORBIDDEN:
             self._breach("S21", f"{method} was sent")
@@ -218,7 +224,7 @@ class Referee:
         """The exchange has answered."""
         self._now = at_s
         session = self._sessions.get(connection)
-        answer = json.loads(payload)
+        answer = msgspec.json.decode(payload)
         if session is None or "id" not in answer:
             return
         method, name = session.asked.pop(answer["id"], ("", ""))
@@ -315,9 +321,8 @@ class Referee:
         """A process has told its operator of an own trade."""
         self._now = at_s
         assert isinstance(trade_id, int), "trades are numbered"
-        if (number, trade_id) in self._told_fills:
+        if not self._told_fills.add(number, trade_id, trade_id):
             self._breach("S10", f"process {number} has told of trade {trade_id} twice")
-        self._told_fills.add((number, trade_id))
 
     def flow_told(self, at_s: float, amounts: Mapping[str, str]) -> None:
         """A process takes it that so much has come or gone without a trade; late copies may have made it think so."""
@@ -336,7 +341,8 @@ class Referee:
             return
         for trade_id, (name, traded_s) in self._fills.items():
             life = self._life_of(name)
-            if life == self._life and traded_s < at_s - FILL_TOLD_S and (life, trade_id) not in self._told_fills:
+            told = self._told_fills.met(life, trade_id, trade_id)
+            if life == self._life and traded_s < at_s - FILL_TOLD_S and not told:
                 self._breach("S10", f"process {life} has not told of trade {trade_id} of {name}")
 
     def disagreement(self, base: Decimal, quote: Decimal, open_orders: list[str]) -> str:
@@ -390,6 +396,7 @@ class Referee:
         if line["face"] == "ws_api":
             self._connected.add(line["connection"])
             self._sessions[line["connection"]] = _Session(self._now, self._life)
+            self._forget_sessions()
         self._connects.append(self._now)
         while self._connects[0] < self._now - WINDOW_S:
             self._connects.popleft()
@@ -398,6 +405,12 @@ class Referee:
 
     def _on_disconnect(self, line: Line) -> None:
         self._connected.discard(line["connection"])
+
+    def _forget_sessions(self) -> None:
+        """All but the newest, and those that are still open."""
+        over = [number for number in self._sessions if number not in self._connected]
+        for number in over[:-SESSIONS]:
+            del self._sessions[number]
 
     def _on_accept(self, line: Line) -> None:
         name = line["client_order_id"]
@@ -409,7 +422,8 @@ class Referee:
         self._open[name] = order
         if _reason(name) == JUMPSTART and self._last is not None and self._last.name == name:
             self._sessions[self._last.connection].answered.add("account.status")  # its events tell all balances
-        self._numbers[line["order_id"]] = name
+        self._numbers[line["order_id"]] = None
+        _keep_newest(self._numbers)
         self._recorded(name)
         live = self.open_orders
         self.most_live = max(self.most_live, len(live))
@@ -454,6 +468,7 @@ class Referee:
         self._move(line["commission_asset"], -Decimal(line["commission"]))
         if line["client_order_id"].startswith(OWN) and "trade_id" in line and not self._connected:
             self._fills[line["trade_id"]] = line["client_order_id"], self._now
+            _keep_newest(self._fills)
         order = self._open.get(line["client_order_id"])
         if order is None:
             return
@@ -480,9 +495,8 @@ class Referee:
     # -- what is sent -----------------------------------------------------------------------------------------------
     def _mutates(self, connection: int, session: _Session, method: str, name: str, params: Line) -> None:
         life = self._nonces.setdefault(_nonce(name), session.life)
-        if name in self._names:
+        if not self._names.add(_nonce(name), name, _serial(name)):
             self._breach("S5", f"{name} was sent before")
-        self._names.add(name)
         if params.get("cancelReplaceMode", "STOP_ON_FAILURE") != "STOP_ON_FAILURE":
             self._breach("S3", f"{name} was sent by {params['cancelReplaceMode']}")
         if _reason(name) == JUMPSTART:
@@ -541,6 +555,9 @@ class Referee:
         """When a request was made, by its own word; bytes may lie on the wire for as long as it is dark."""
         stamp = params.get("timestamp")
         return (stamp - self.terms.begin_ms) / 1000 - self._leapt_s if isinstance(stamp, int) else self._now
+
+    def _was_sent(self, name: str) -> bool:
+        return self._names.met(_nonce(name), name, _serial(name))
 
     def _life_of(self, name: str) -> int:
         """Which process made an id: each has a nonce of its own."""
@@ -621,6 +638,17 @@ class Referee:
 def _nonce(name: str) -> str:
     parts = name.split("-")
     return parts[2] if len(parts) > 2 else ""
+
+
+def _serial(name: str) -> int:
+    """The number that a process gives each id, upwards; -1 where the id is none of ours."""
+    serial = name.rpartition("-")[2]
+    return int(serial) if serial.isdecimal() else -1
+
+
+def _keep_newest(those: dict[int, Any]) -> None:
+    if len(those) > REMEMBERED:
+        del those[next(iter(those))]
 
 
 def _reason(name: str) -> str:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import collections
 import functools
-import json
 import math
 import random
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
 import attrs
+import msgspec
 import trio
 
 from tetrio.chaos.aim import Aim, state_now, use_up
@@ -28,7 +27,7 @@ from tetrio.chaos.referee import BACK_S, RESOLVED_S, RESTING_S, UNKNOWN_STOP_S, 
 from tetrio.chaos.states import state_of_request
 from tetrio.chaos.trace import Trace
 from tetrio.chaos.troubles import CHATTING, TROUBLES, Heal, Trouble, in_vain
-from tetrio.chaos.world import BEGIN_NS, STREAM, WS_API, Circumstances, Life, World, running
+from tetrio.chaos.world import BEGIN_NS, STREAM, WS_API, Circumstances, Life, World, a_disk, running
 from tetrio.journal import Fact
 from tetrio.net import virtual
 from tetrio.net.internet import Connection, with_internet
@@ -105,7 +104,7 @@ class Witness:
             now = self._now()
         except RuntimeError:  # before the run's first moment: opening funds
             now = 0.0
-        self.referee.audit(now, json.loads(line))
+        self.referee.audit(now, msgspec.json.decode(line))
         self._look()
 
     def request(self, connection: int, message: str | bytes) -> None:
@@ -439,7 +438,7 @@ def run_seed(
     referee = Referee(terms_of(given))
     witness = Witness(referee, trace)
     told: dict[str, object] = {}
-    with tempfile.TemporaryDirectory(prefix="tetrio-chaos-") as place:
+    with a_disk() as place:
         main = functools.partial(_live, seed, hours, rate, only, given, witness, Path(place), told)
         virtual_s = virtual.run(main, seed, [trace])
     if trace.stuck is not None:

@@ -11,7 +11,6 @@ import collections
 import functools
 import itertools
 import random
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from tetrio.chaos.referee import Referee, Violation
 from tetrio.chaos.run import Demand, Witness, terms_of
 from tetrio.chaos.states import state_of, state_of_request
 from tetrio.chaos.trace import Trace
-from tetrio.chaos.world import Circumstances, World, running
+from tetrio.chaos.world import Circumstances, World, a_disk, running
 from tetrio.net import virtual
 from tetrio.net.internet import with_internet
 from tetrio.sim.fault.mishaps import Armed
@@ -80,7 +79,7 @@ class _Play:
 
     def run(self, befall: Callable[[World], None] | None = None) -> None:
         """From the beginning to the demand for progress; `befall` is called once the world is there."""
-        with tempfile.TemporaryDirectory(prefix="tetrio-chaos-") as place:
+        with a_disk() as place:
             virtual.run(functools.partial(self._main, Path(place), befall), self.seed, [self.trace])
         if self.trace.stuck is not None:
             self.referee.breach("L7", 0.0, f"a livelock in {self.trace.stuck}")

@@ -13,6 +13,8 @@ from collections.abc import Callable
 import trio
 
 KEPT = 40
+GATHERED = 1000
+"""Pieces that go into the sum at once: each call costs as much as a kilobyte."""
 ZENO = 20_000
 """Steps at one instant: more are a livelock."""
 
@@ -31,6 +33,7 @@ class Trace(trio.abc.Instrument):
         self.on_step: Callable[[int], None] | None = None
         """Called before each step with its number, from 1."""
         self._hash = hashlib.sha256()
+        self._pieces: list[str] = []
         self._now = -1.0
         self._at_once = 0
         self.stuck: str | None = None
@@ -41,19 +44,28 @@ class Trace(trio.abc.Instrument):
         now = trio.current_time()
         if now != self._now:
             self._now, self._at_once = now, 0
-            self._hash.update(repr(now).encode())
+            self._pieces.append(repr(now))
         self._at_once += 1
         if self._at_once == ZENO:
             self.stuck = task.name
-        self._hash.update(task.name.encode())
+        self._pieces.append(task.name)
+        if len(self._pieces) >= GATHERED:
+            self._sum_up()
         if self.on_step is not None:
             self.on_step(self.steps)
 
     def tell(self, what: str) -> None:
         """Something worth reading has happened."""
-        self._hash.update(what.encode())
+        self._pieces.append(what)
+        if len(self._pieces) >= GATHERED:
+            self._sum_up()
         self.recent.append(f"{max(self._now, 0.0):.6f} {what}")
 
     def sha256(self) -> str:
         """Of everything so far."""
+        self._sum_up()
         return self._hash.hexdigest()
+
+    def _sum_up(self) -> None:
+        self._hash.update("".join(self._pieces).encode())
+        self._pieces.clear()

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import random
 import ssl
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -43,6 +45,7 @@ from tetrio.operator import Order
 from tetrio.sim.engine.clearing import Discount
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
 from tetrio.sim.face.venue import ACCOUNT
+from tetrio.sim.retention import FULL, Retention
 from tetrio.status import Status
 from tetrio.wire.sign import Signer
 
@@ -60,6 +63,14 @@ BEGIN_NS = 1_767_225_600 * NS
 EVENTS_PER_S = 1.0
 PORT = 443
 LAST_WORDS_S = 0.4
+_MEMORY = Path("/dev/shm")  # noqa: S108 - made there are directories with names of their own
+
+
+def a_disk() -> tempfile.TemporaryDirectory[str]:
+    """A directory for what a world's processes leave behind: in memory where the system has some for files, since what
+    they write is synchronised each time, and no disk is part of what is simulated.
+    """
+    return tempfile.TemporaryDirectory(prefix="tetrio-chaos-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None)
 
 
 class Witness(Protocol):
@@ -153,6 +164,8 @@ class Circumstances:
     discount: bool = False
     telegram: bool = True
     """Whether there is a chat that is told."""
+    retention: Retention = FULL
+    """How much of the past the exchange remembers."""
 
 
 class Life:
@@ -269,6 +282,7 @@ class World:
             if given.discount
             else Discount(),
             seed=self.seed,
+            retention=given.retention,
             audit=_Lines(self.witness.audit),  # type: ignore[arg-type]  # as much of a stream as the audit uses
             tap=self.witness,
         )

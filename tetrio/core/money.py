@@ -47,16 +47,13 @@ def floor_units(amount: Decimal, step: Decimal) -> int:
 
 def to_text(units: int, step: Decimal, *, decimals: int = 8) -> str:
     """`units` steps as Binance prints an amount: fixed point, at least `decimals` places, never an exponent."""
-    factor, places = _grid(step, decimals)
-    digits = f"{abs(units) * factor:0{places + 1}d}"
-    text = f"{digits[:-places]}.{digits[-places:]}" if places else digits
-    return f"-{text}" if units < 0 else text
+    factor, one, form = _grid(step, decimals)
+    return form % divmod(units * factor, one) if units >= 0 else "-" + form % divmod(-units * factor, one)
 
 
 def writer(step: Decimal) -> Callable[[int], str]:
     """`to_text` for one `step`, made once: for those who write many amounts."""
-    factor, places = _grid(step, 8)
-    one, form = 10**places, f"%d.%0{places}d"
+    factor, one, form = _grid(step, 8)
 
     def write(units: int) -> str:
         return form % divmod(units * factor, one) if units >= 0 else "-" + write(-units)
@@ -65,10 +62,12 @@ def writer(step: Decimal) -> Callable[[int], str]:
 
 
 @functools.cache
-def _grid(step: Decimal, decimals: int) -> tuple[int, int]:
-    """(factor, places): one step is `factor` of the last of `places` digits after the point."""
+def _grid(step: Decimal, decimals: int) -> tuple[int, int, str]:
+    """(factor, one, form): one step is `factor` of the last digit after the point, of which a whole has `one`; and
+    how whole and rest of a number of those are written.
+    """
     places = max(decimals, places_of(step))
-    return int(step.scaleb(places)), places
+    return int(step.scaleb(places)), 10**places, f"%d.%0{places}d" if places else "%d%.0s"
 
 
 def plain(units: int, step: Decimal) -> str:

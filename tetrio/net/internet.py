@@ -63,7 +63,8 @@ class LatePipe(Pipe):
         self.size += len(data)
         if not self.hole:
             self._under_way.append((self._due(), data))
-            self.readers.unpark_all()
+            if self.readers:
+                self.readers.unpark_all()
 
     @property
     def readable(self) -> bool:
@@ -98,8 +99,9 @@ class LatePipe(Pipe):
             sock.check_open()
             if self._under_way:
                 due, data = self._under_way[0]
-                if due <= trio.current_time():
-                    return self._take(data, most)
+                now = trio.current_time()
+                if due <= now:
+                    return self._take(data, most, now)
                 with trio.CancelScope(deadline=due):
                     await self.readers.park()
                 continue
@@ -109,17 +111,18 @@ class LatePipe(Pipe):
                 return b""
             await self.readers.park()
 
-    def _take(self, data: bytes, most: int) -> bytes:
+    def _take(self, data: bytes, most: int, now: float) -> bytes:
         size = self._weather.segment(min(most, len(data)), self._rng)
         due, _ = self._under_way.popleft()
         if size < len(data):
             self._under_way.appendleft((due, data[size:]))
         self.size -= size
-        self.taken_s = trio.current_time()
+        self.taken_s = now
         if self.heard is not None:
             book, host = self.heard
             book[host] = self.taken_s
-        self.writers.unpark_all()
+        if self.writers:
+            self.writers.unpark_all()
         return data[:size]
 
     def lose(self) -> None:

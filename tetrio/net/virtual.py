@@ -7,6 +7,7 @@ libraries; they are turned here and nowhere else, and turned back at the end.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
 import os
@@ -20,6 +21,8 @@ import trio._core._run as trio_run
 import trio_websocket
 
 T = TypeVar("T")
+COLLECT_EVERY = (2_000, 20, 20)
+"""The garbage collector's thresholds: nearly all that a run makes is freed without it."""
 
 
 class JumpingClock(trio.abc.Clock):
@@ -67,7 +70,20 @@ def _seeded(seed: int) -> Iterator[None]:
         trio_websocket.WebSocketConnection.CONNECTION_ID = numbers
 
 
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Search what this makes for garbage, seldom, and what there was before not at all."""
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_EVERY)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+
+
 def run(main: Callable[[], Awaitable[T]], seed: int, instruments: Sequence[trio.abc.Instrument] = ()) -> T:
     """`trio.run(main)` in virtual time from `seed`; what `main` returns."""
-    with _seeded(seed):
+    with _seeded(seed), _seldom_collected():
         return trio.run(main, clock=JumpingClock(), instruments=instruments)

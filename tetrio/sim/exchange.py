@@ -53,6 +53,7 @@ from tetrio.sim.fault.wires import Wire
 from tetrio.sim.market.player import Clocks, Player
 from tetrio.sim.market.relay import Follower, Relay
 from tetrio.sim.market.tape import Market
+from tetrio.sim.retention import FULL, Retention
 from tetrio.wire.control import MAX_STREAMS, Subscriptions
 from tetrio.wire.rules import Filters, RateLimit
 from tetrio.wire.sign import Verifier
@@ -112,6 +113,8 @@ class ExchangeConfig:
     """When an address that goes on over its weight is shut out, and for how long."""
     stream_messages_per_s: int = 5
     """What a market stream takes from its client before it is cut."""
+    retention: Retention = FULL
+    """How much of the past is remembered."""
     audit: TextIO | None = None
     """Where the record goes (interfaces.md); flushed line by line, closed by the caller."""
     host: str = "127.0.0.1"
@@ -172,6 +175,7 @@ class Exchange:
             filters=config.filters,
             made_ids=_client_ids(random.Random(f"{config.seed}:ids")),  # noqa: S311 - names, no secrets
             audit=config.audit,
+            retention=config.retention,
         )
         self.venue.user_data = config.user_data
         self._hub = Hub()

@@ -25,6 +25,7 @@ from tetrio.sim.engine.engine import Engine
 from tetrio.sim.engine.history import OrderHistory
 from tetrio.sim.engine.orders import Canceled, OrderRequest, Rejected, Report
 from tetrio.sim.market.events import AggTrade
+from tetrio.sim.retention import Retention
 
 BUY, SELL = Side.BUY, Side.SELL
 D = Decimal
@@ -531,7 +532,7 @@ def test_execution_ids_and_service_times_are_told() -> None:
 
 
 def test_orders_that_ended_without_a_trade_are_forgotten_in_the_end() -> None:
-    pit, history = Pit(), OrderHistory(keep_untraded=2)
+    pit, history = Pit(), OrderHistory(Retention(untraded=2))
     traded = pit.place(BUY, 5000, 340_010, "LIMIT")
     history.add(msgspec.structs.replace(traded.order, status="NEW", filled=0))
     history.update(traded.order)
@@ -550,6 +551,17 @@ def test_orders_that_ended_without_a_trade_are_forgotten_in_the_end() -> None:
         history.find("a", SYMBOL, None, "x11", unknown)
     assert history.find("a", SYMBOL, None, "x12", unknown).order_id == 12
     assert history.fills("a", SYMBOL, None) == list(traded.fills)
+
+
+def test_how_many_orders_are_kept_is_for_the_caller() -> None:
+    pit = Pit(retention=Retention(untraded=2, traded=1))
+    for price in range(339_990, 339_995):
+        pit.engine.cancel("a", SYMBOL, 1, 1, order_id=pit.place(BUY, 5000, price).order.order_id)
+    traded = [pit.place(BUY, 5000, 340_010, "LIMIT") for _ in range(3)]
+    resting = pit.place(BUY, 5000, 339_990).order
+    kept = pit.engine.orders("a", SYMBOL)
+    assert [order.order_id for order in kept] == [4, 5, traded[-1].order.order_id, resting.order_id]
+    assert pit.engine.trades("a", SYMBOL) == list(traded[-1].fills)
 
 
 # --- accounts ---

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tetrio.sim.market.candles import INTERVALS, Candle, Candles, next_open, open_of, widen
+from tetrio.sim.retention import Retention
 
 MINUTE = 60_000
 
@@ -129,6 +130,14 @@ def test_memory_is_bounded() -> None:
         candles.on_trade(100, 1, at, at * 180_000, buyer_is_maker=True)
     assert len(candles.history("3m", 10_000, 500 * 180_000)) == 53, "50, two at hand and the forming one"
     assert len(candles.history("1s", 10**6, 500 * 180_000)) > 86_400, "a day of seconds is kept"
+
+
+def test_how_many_seconds_and_minutes_are_kept_is_for_the_caller() -> None:
+    candles, now_ms = Candles(keep=10, retention=Retention(seconds=20, minutes=30)), 100 * MINUTE
+    for at_ms in range(0, now_ms, 1000):
+        candles.on_trade(100, 1, at_ms, at_ms, buyer_is_maker=True)
+    lengths = [len(candles.history(interval, 10_000, now_ms - 1)) for interval in ("1s", "1m", "3m")]
+    assert lengths == [22, 31, 11], "those that are over, what forms, and of 1s the second at hand"
 
 
 trades = st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 200), st.integers(1, 9), st.booleans()), max_size=60)

@@ -59,6 +59,7 @@ from tetrio.sim.engine.orders import (
     UserEvent,
 )
 from tetrio.sim.market.events import AggTrade, Depth, MarketEvent, PublicTrade, Top
+from tetrio.sim.retention import FULL, Retention
 from tetrio.wire.rules import Filters
 
 _NOTHING = Outcome()
@@ -81,6 +82,7 @@ class Engine:
         first_order_id: int = 1,
         first_trade_id: int = 1,
         made_ids: Iterator[str] | None = None,
+        retention: Retention = FULL,
     ) -> None:
         """The symbols to trade.
 
@@ -90,6 +92,7 @@ class Engine:
         rates            all of it, instead of those two
         first_trade_id   id of the market's first public trade (`Market.first_trade_id`): clients' ids share its space
         made_ids         client order ids for those who send none, without end; "made-1", "made-2", ... unless given
+        retention        how many orders that have ended are remembered
         """
         self.rates = rates or Rates(standard=Rate(maker=maker, taker=taker))
         self.fills = fills
@@ -106,7 +109,7 @@ class Engine:
             )
             for rules in listings
         }
-        self._history = OrderHistory()
+        self._history = OrderHistory(retention)
         self._clearing = Clearing(self._ledger, self._history, self.rates)
         self._matching = Matching(fills, self._clearing, self._history)
         self._lists = Lists(self._clearing, self._history, self._ledger)

@@ -1,8 +1,7 @@
 """Which orders, lists and fills the exchange remembers, and how they are found.
 
-Open orders and orders that traded are kept (of the latter the last `KEEP_TRADED`); of the orders that ended without a
-trade only the last `KEEP_UNTRADED`, as a bot that re-quotes for weeks leaves millions of them. What is forgotten does
-not exist any more (Binance archives such orders too). A list is remembered as long as one of its orders is.
+Open orders are kept, and of those that have ended the newest, as many as `Retention` says. What is forgotten does not
+exist any more (Binance archives such orders too). A list is remembered as long as one of its orders is.
 """
 
 from __future__ import annotations
@@ -11,9 +10,8 @@ from collections import deque
 
 from tetrio.core.market import Side
 from tetrio.sim.engine.orders import CONTINGENT, Amendment, Fill, Order, OrderList, Prevention, Rejected
+from tetrio.sim.retention import FULL, Retention
 
-KEEP_UNTRADED = 10_000
-KEEP_TRADED = 100_000
 KEEP_NOTES = 10_000
 """Prevented matches."""
 
@@ -21,8 +19,8 @@ KEEP_NOTES = 10_000
 class OrderHistory:
     """Orders by id, by client order id, open, and their fills."""
 
-    def __init__(self, keep_untraded: int = KEEP_UNTRADED, keep_traded: int = KEEP_TRADED) -> None:
-        self._keep_untraded, self._keep_traded = keep_untraded, keep_traded
+    def __init__(self, retention: Retention = FULL) -> None:
+        self.retention = retention
         self._orders: dict[int, Order] = {}
         self._open: dict[int, Order] = {}
         self._open_ids: dict[tuple[str, str], int] = {}
@@ -59,7 +57,10 @@ class OrderHistory:
             return
         del self._open[order.order_id]
         del self._open_ids[order.account, order.client_order_id]
-        kept, limit = (self._traded, self._keep_traded) if order.filled else (self._untraded, self._keep_untraded)
+        if order.filled:
+            kept, limit = self._traded, self.retention.traded
+        else:
+            kept, limit = self._untraded, self.retention.untraded
         kept.append(order.order_id)
         if len(kept) > limit:
             self._forget(kept.popleft())

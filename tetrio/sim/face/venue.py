@@ -32,6 +32,7 @@ from tetrio.sim.market.depth import MadeBook, PublicBook, Quote
 from tetrio.sim.market.reference import ReferencePrice
 from tetrio.sim.market.tape import Market
 from tetrio.sim.market.tickers import Day, last_day
+from tetrio.sim.retention import FULL, Retention
 from tetrio.wire.rules import Filters, RateLimit
 from tetrio.wire.sign import Verifier
 
@@ -128,6 +129,7 @@ class Venue:
         filters: Filters = _USUAL,
         made_ids: Iterator[str] | None = None,
         audit: TextIO | None = None,
+        retention: Retention = FULL,
     ) -> None:
         """Open for business; the funds are deposited. ConfigError when they cannot be.
 
@@ -136,6 +138,7 @@ class Venue:
         limits   kept and told; a kind that is not among them is as in production
         bans     when an address is shut out
         discount, filters, made_ids   as the engine takes them
+        retention   how much of the past is remembered
         """
         self.market, self.rules, self.symbol = market, market.rules, market.symbol
         self._now_ns = now_ns
@@ -159,14 +162,15 @@ class Venue:
             rates=Rates(standard=Rate(maker=maker, taker=taker), discount=discount),
             first_trade_id=market.first_trade_id,
             made_ids=made_ids,
+            retention=retention,
         )
         self.shapes = Shapes(market.rules, self.engine)
         self.reports = Reports(market.rules, self.shapes.texts)
-        self.candles = Candles(market.history("1m", HISTORY))
+        self.candles = Candles(market.history("1m", HISTORY), retention=retention)
         self.addresses = Addresses(limits, bans)
         self.orders = OrderCounter(self.limits)
         self.recent: collections.deque[RecentTrade] = collections.deque(maxlen=TRADES_KEPT)
-        self.aggregates = Aggregates()
+        self.aggregates = Aggregates(retention.aggregates)
         self.blocks: collections.deque[RecentTrade] = collections.deque(maxlen=TRADES_KEPT)
         self.book = MadeBook() if market.kind in GENERATED else PublicBook(differences=_records_depth(market))
         self.reference: ReferencePrice | None = None

@@ -10,16 +10,15 @@ from array import array
 from bisect import bisect_left, bisect_right
 
 from tetrio.sim.market.events import AggTrade
+from tetrio.sim.retention import FULL
 
-KEPT = 500_000
-"""24 hours of almost six a second; 32 MB when it is full."""
 _FIELDS = ("price", "qty", "agg_id", "first_id", "last_id", "at_ms", "buyer_is_maker")
 
 
 class Aggregates:
     """The newest aggregate trades."""
 
-    def __init__(self, kept: int = KEPT) -> None:
+    def __init__(self, kept: int = FULL.aggregates) -> None:
         self._kept = kept
         self._columns = {name: array("q") for name in _FIELDS}
         self._reached = array("q")

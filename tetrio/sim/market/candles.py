@@ -21,6 +21,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from tetrio.sim.retention import FULL, Retention
+
 _SECOND = 1000
 _DAY = 86_400_000
 _LENGTH_MS = {
@@ -44,8 +46,6 @@ _OFFSET_MS = {"1w": 4 * _DAY}
 """Weeks begin on Monday; 1970 began on a Thursday."""
 
 INTERVALS = (*_LENGTH_MS, "1M")
-WEEK_MINUTES = 7 * 1440
-DAY_SECONDS = 86_400
 _PARTS = ("1h", "30m", "15m", "5m", "1m")
 """What candles of another zone are made of: the first that fits."""
 _WINDOWS_KEPT = 32
@@ -155,15 +155,16 @@ class _Series:
 class Candles:
     """Candles of every interval from one stream of trades."""
 
-    def __init__(self, history: Iterable[Candle] = (), keep: int = 1500) -> None:
+    def __init__(self, history: Iterable[Candle] = (), keep: int = 1500, retention: Retention = FULL) -> None:
         """No trades yet.
 
         history   closed 1m candles from before the first trade, oldest first; they enter 1m and longer intervals
-        keep      candles with trades that are stored per interval; of 1m a week at least, for rolling windows, and of
-                  1s a day
+        keep      candles with trades that are stored per interval
+        retention of 1m and 1s at least as many
         """
         self._second: Candle | None = None
-        self._series = {interval: _Series(interval, _kept(interval, keep)) for interval in INTERVALS}
+        most = dict.fromkeys(INTERVALS, keep) | {"1m": max(keep, retention.minutes), "1s": max(keep, retention.seconds)}
+        self._series = {interval: _Series(interval, most[interval]) for interval in INTERVALS}
         self._zoned: dict[tuple[str, int], _Series] = {}
         self._windows: dict[int, tuple[Candle | None, Candle | None, int]] = {}
         self._keep = keep
@@ -183,7 +184,7 @@ class Candles:
         """
         made = cls(known.get("1m", ()), keep)
         for interval, candles in known.items():
-            series = made._series[interval] = _Series(interval, _kept(interval, keep))
+            series = made._series[interval] = _Series(interval, made._series[interval].closed.maxlen)
             for candle in candles:
                 series.add(candle)
         return made
@@ -388,10 +389,6 @@ class Candles:
             found.append(candle)
             return True
         return False
-
-
-def _kept(interval: str, keep: int) -> int:
-    return max(keep, {"1m": WEEK_MINUTES + 1, "1s": DAY_SECONDS + 1}.get(interval, 0))
 
 
 def _gathered(candles: Sequence[Candle], opened: int) -> tuple[Candle | None, int]:
