@@ -283,3 +283,11 @@ def test_silence_over_a_link_that_lives_is_an_engine_that_is_late(tmp_path: Path
     run = run_of(tmp_path, faults=("lose-request:order.place",))
     assert (run.epochs_ended(), accepted(run)[0]["at_s"] >= ARMED_S + 33) == ([], True)
     assert (run.verdict.most_live, sold(run)) == (1, Decimal(1))
+
+
+@pytest.mark.fault("F1", "F43")
+def test_silence_over_a_link_that_is_dead_is_no_engine_that_is_late(tmp_path: Path) -> None:
+    run = run_of(tmp_path, faults=(f"half-open:ws_api:9s@{ARMED_S - 0.5}s",))
+    assert "no pong" in run.epochs_ended()[0]
+    assert (run.clean, run.verdict.most_live, sold(run)) == (True, 1, Decimal(1))
+    assert ARMED_S + 13 <= accepted(run)[0]["at_s"] < ARMED_S + 20, "recvWindow, and a replica that is behind"

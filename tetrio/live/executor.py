@@ -297,7 +297,7 @@ class Executor:
         except OrderRejected as error:
             self._refused(order, error)
         except (OrderUnknown, LinkError) as error:
-            self._lost(error, order)
+            await self._lost(error, order)
 
     async def _replace(self, action: Replace) -> None:
         old = action.order
@@ -313,7 +313,7 @@ class Executor:
         try:
             result = cancel_replace_result(await self._send("order.cancelReplace", params))
         except (OrderUnknown, LinkError) as error:
-            self._lost(error, old, order)
+            await self._lost(error, old, order)
             return
         if result.canceled is not None:
             self._sleeve.take_cancel(old, result.canceled)
@@ -342,7 +342,7 @@ class Executor:
             self._sleeve.lose(order)
             await trio.sleep(CANCEL_AGAIN_S)
         except (OrderUnknown, LinkError) as error:
-            self._lost(error, order)
+            await self._lost(error, order)
             await trio.sleep(CANCEL_AGAIN_S)
 
     # -- their parts ----------------------------------------------------------------------------------------------
@@ -424,15 +424,23 @@ class Executor:
             working=isinstance(placed.working_time, int) and placed.working_time > 0, price_ticks=pegged,
         )  # fmt: skip
 
-    def _lost(self, error: Exception, *orders: OwnOrder) -> None:
+    async def _lost(self, error: Exception, *orders: OwnOrder) -> None:
         """No answer: mark what was under way, and let a dead link end the epoch.
 
-        Over a link that lives, no answer in time is like the exchange's word that it does not know: it is late.
+        Over a link that lives, no answer in time is like the exchange's word that it does not know: it is late. So the
+        link is asked for a sign of life at once, since of one that died before nothing can have been executed late.
         """
         for order in orders:
-            self._sleeve.lose(order, late=isinstance(error, OrderUnknown) or self._link.alive)
-        if isinstance(error, LinkError) and not self._link.alive:
+            self._sleeve.lose(order, late=isinstance(error, OrderUnknown))
+        if not isinstance(error, LinkError):
+            return
+        if not self._link.alive:
             raise error
+        await self._link.prove()
+        for order in orders:
+            known = self._sleeve.get(order.client_order_id)
+            if known is not None and known.state is OrderState.UNKNOWN:
+                self._sleeve.lose(order, late=True)
 
     def _refused(self, order: OwnOrder, error: OrderRejected | ErrorBody) -> None:
         self._sleeve.learn(order.client_order_id, OrderEvent.REJECT, code=error.code)

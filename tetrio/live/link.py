@@ -27,7 +27,7 @@ from tetrio.net.line import closed
 from tetrio.wire.request import TOO_MUCH_WEIGHT, Event, Reply, decode_frame, encode_request, retry_after_ms
 
 REPLY_S = 10.0  # Binance's own backend gives up after 10 s
-PING_EVERY_S = 10.0
+PING_EVERY_S = 5.0
 PONG_WITHIN_S = 5.0
 EVENTS = 4096  # an order's life is about 5 events: 800 of them while the account task is busy with one
 MAX_MESSAGE = 8 << 20
@@ -193,14 +193,18 @@ class Link:
         """Ask for a sign of life now and then; LinkStale without one."""
         while True:
             await trio.sleep(machine_s(PING_EVERY_S))
-            try:
-                with trio.fail_after(machine_s(PONG_WITHIN_S)):
-                    await self._ws.ping()
-                self._heard()
-            except trio.TooSlowError:
-                raise LinkStale(f"{self.name}: no pong within {PONG_WITHIN_S:g} s") from None
-            except trio_websocket.ConnectionClosed as error:
-                raise LinkLost(f"{self.name}: closed: {error.reason}") from error
+            await self.prove()
+
+    async def prove(self) -> None:
+        """Ask for a sign of life; LinkError without one."""
+        try:
+            with trio.fail_after(machine_s(PONG_WITHIN_S)):
+                await self._ws.ping()
+            self._heard()
+        except trio.TooSlowError:
+            raise LinkStale(f"{self.name}: no pong within {PONG_WITHIN_S:g} s") from None
+        except trio_websocket.ConnectionClosed as error:
+            raise LinkLost(f"{self.name}: closed: {error.reason}") from error
 
 
 @asynccontextmanager

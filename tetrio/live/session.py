@@ -34,6 +34,10 @@ class Session:
         """As `Link.request`, over the link of now."""
         return await self.link.request(method, params, timed=timed, within_s=within_s)
 
+    async def prove(self) -> None:
+        """As `Link.prove`, over the link of now."""
+        await self.link.prove()
+
     def leave(self, link: Link) -> None:
         """The exchange has said on `link` that it is about to cut it."""
         if not link.retired.is_set():
