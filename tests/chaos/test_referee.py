@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 import pytest
 
-from tetrio.chaos.referee import IN_FLIGHT_S, Referee, Terms
+from tetrio.chaos.judge.case import IN_FLIGHT_S, Terms
+from tetrio.chaos.referee import Referee
 
 SYNCED = ("userDataStream.subscribe", "account.status", "openOrders.status")
 NAME = "tt-abc123-aaaaa-1t-{}"

@@ -24,7 +24,9 @@ import trio
 from tetrio.chaos.aim import Aim, state_now, use_up
 from tetrio.chaos.circumstances import drawn
 from tetrio.chaos.coverage import aims
-from tetrio.chaos.referee import BACK_S, RESOLVED_S, RESTING_S, UNKNOWN_STOP_S, Referee, Terms, Violation
+from tetrio.chaos.judge.case import Terms, Violation
+from tetrio.chaos.judge.lives import UNKNOWN_STOP_S
+from tetrio.chaos.referee import Referee
 from tetrio.chaos.states import state_of_request
 from tetrio.chaos.trace import Trace
 from tetrio.chaos.troubles import CHATTING, TROUBLES, Heal, Trouble, in_vain
@@ -47,6 +49,8 @@ AT_ONCE = 3
 """Troubles in force at a time, at most."""
 REBIRTH_S = (0.5, 8.0)
 REMEMBERED_S = 90.0
+BACK_S, RESTING_S, RESOLVED_S = 30.0, 35.0, 45.0
+"""After healing: until a bot is back (L1), what is wanted rests (L2), nothing is in doubt (L3)."""
 QUIET_S = 20.0
 AGREED_S = 15.0
 """Within which, trade as it may, the bot's account must once be the exchange's."""

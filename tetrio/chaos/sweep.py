@@ -20,7 +20,8 @@ import trio
 
 from tetrio.chaos.aim import Aim, use_up
 from tetrio.chaos.circumstances import LIVELY
-from tetrio.chaos.referee import Referee, Violation
+from tetrio.chaos.judge.case import Violation
+from tetrio.chaos.referee import Referee
 from tetrio.chaos.run import Demand, Witness, terms_of
 from tetrio.chaos.states import state_of, state_of_request
 from tetrio.chaos.trace import Trace

@@ -1,0 +1,82 @@
+"""What the bot takes for so, and tells its operator, against what is.
+
+S10  own fills are told, and told once
+S11  what a bot takes for so is so
+S14  no flow is made up
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+
+from tetrio.chaos.judge.account import Account
+from tetrio.chaos.judge.case import OWN, WINDOW_S, Case, Line
+from tetrio.chaos.judge.lives import Roll
+
+FILL_TOLD_S = 15.0
+
+
+class Beliefs:
+    """Fills, flows and holdings, as they are told and as they are."""
+
+    def __init__(self, case: Case, roll: Roll, account: Account) -> None:
+        self._case, self._roll, self._account = case, roll, account
+        self._connected: set[int] = set()
+        self._fills: dict[int, tuple[str, float]] = {}
+        """Own trade that happened while there was no session -> its order, and when."""
+        self._told: set[tuple[int, int]] = set()
+        """(process, trade)."""
+        self._copies_lag = False
+
+    def audit(self, line: Line) -> None:
+        """A line of the exchange's record."""
+        match line["ev"]:
+            case "connect" if line["face"] == "ws_api":
+                self._connected.add(line["connection"])
+            case "disconnect":
+                self._connected.discard(line["connection"])
+            case "fill" if line["client_order_id"].startswith(OWN) and "trade_id" in line and not self._connected:
+                self._fills[line["trade_id"]] = line["client_order_id"], self._case.now_s
+
+    def copies_lag(self) -> None:
+        """What answers queries is behind, for a while."""
+        self._copies_lag = True
+
+    def fill_told(self, number: int, trade_id: object) -> None:
+        """A process has told its operator of an own trade."""
+        assert isinstance(trade_id, int), "trades are numbered"
+        if (number, trade_id) in self._told:
+            self._case.breach("S10", f"process {number} has told of trade {trade_id} twice")
+        self._told.add((number, trade_id))
+
+    def flow_told(self, amounts: Mapping[str, str]) -> None:
+        """A process takes it that so much has come or gone without a trade; late copies may have made it think so."""
+        for asset, amount in amounts.items():
+            moved_s = self._account.moved_s.get(asset, -math.inf)
+            if Decimal(amount) and not self._copies_lag and self._case.now_s - moved_s > WINDOW_S:
+                self._case.breach("S14", f"{amount} {asset} is told to have come by itself, and none has")
+
+    def fills_due(self) -> None:
+        """The living process has had time to tell of all that its orders traded while it had no session.
+
+        Not where copies were behind, which may keep a trade back from who asks for it once, as each session does.
+        """
+        if self._copies_lag:
+            return
+        for trade_id, (name, traded_s) in self._fills.items():
+            life = self._roll.of(name)
+            late = traded_s < self._case.now_s - FILL_TOLD_S
+            if late and life == self._roll.latest and (life, trade_id) not in self._told:
+                self._case.breach("S10", f"process {life} has not told of trade {trade_id} of {name}")
+
+    def disagreement(self, base: Decimal, quote: Decimal, open_orders: list[str]) -> str:
+        """What is not as a process takes it to be: totals, and own orders that are not finished; "" if nothing."""
+        terms, account = self._case.terms, self._account
+        held = tuple(account.totals.get(asset, Decimal(0)) for asset in (terms.base, terms.quote))
+        if held != (base, quote):
+            return f"{held[0]} and {held[1]} are held, taken for {base} and {quote}"
+        if sorted(account.open_orders) != open_orders:
+            return f"there are open {account.open_orders}, taken for {open_orders}"
+        return ""
