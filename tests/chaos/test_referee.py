@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import attrs
 import pytest
+import trio
 
 from tetrio.chaos.judge.case import IN_FLIGHT_S, Terms
 from tetrio.chaos.referee import Referee
+from tetrio.chaos.trace import ZENO, Trace
+from tetrio.net import virtual
 
 SYNCED = ("userDataStream.subscribe", "account.status", "openOrders.status")
 NAME = "tt-abc123-aaaaa-1t-{}"
@@ -1032,23 +1036,12 @@ def test_a_process_that_was_ready_may_not() -> None:
 
 def _chased(record: Record, times: int, every_s: float) -> None:
     for number in range(times):
+        record.referee.market(record.at, [])
         name = NAME.format(number)
         asked = record.placed(name)
         record.line("reject", client_order_id=name)
         record.replied(asked, 400, code=-2010, msg="Order would immediately match and take.")
         record.at += every_s
-
-
-def test_a_chase_without_a_pause_is_seen() -> None:
-    record = Record()
-    _chased(record, 41, 0.05)
-    assert record.named == ["S15"]
-
-
-def test_a_chase_that_backs_off_is_fine() -> None:
-    record = Record()
-    _chased(record, 100, 0.3)
-    assert record.named == []
 
 
 def _closed(record: Record, times: int, every_s: float) -> None:
@@ -1059,13 +1052,126 @@ def _closed(record: Record, times: int, every_s: float) -> None:
         record.at += every_s
 
 
-def test_a_cancel_that_knocks_at_a_closed_market_is_seen() -> None:
+@pytest.mark.parametrize(
+    ("knocks", "times", "every_s", "named"),
+    [
+        (_chased, 41, 0.05, ["S15"]),
+        (_chased, 100, 0.3, []),
+        (_closed, 6, 0.2, ["S15"]),
+        (_closed, 20, 30.0, []),
+    ],
+    ids=["a chase without a pause", "one that backs off", "a cancel at a closed market", "one that waits"],
+)
+def test_who_is_refused_pauses(
+    knocks: Callable[[Record, int, float], None], times: int, every_s: float, named: list[str]
+) -> None:
     record = Record()
-    _closed(record, 6, 0.2)
-    assert record.named == ["S15"]
+    knocks(record, times, every_s)
+    assert record.named == named
 
 
-def test_a_cancel_that_waits_for_the_market_is_fine() -> None:
+# -- L1, L2, L3: what is due after healing ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("invariant", "bound_s"), [("L1", 30.0), ("L2", 35.0), ("L3", 45.0)])
+@pytest.mark.parametrize("slack_s", [0.0, 60.0])
+def test_what_has_not_come_about_in_time_is_seen(invariant: str, bound_s: float, slack_s: float) -> None:
     record = Record()
-    _closed(record, 20, 30.0)
+    record.at = 100.0
+    record.referee.healed(record.at, slack_s)
+    record.at += bound_s + slack_s - 0.1
+    assert not record.referee.decided(record.at, invariant, so=False, sight="nothing rests")
     assert record.named == []
+    record.at += 0.1
+    assert record.referee.decided(record.at, invariant, so=False, sight="nothing rests")
+    assert record.named == [invariant]
+    assert "nothing rests" in record.referee.violations[0].what
+
+
+@pytest.mark.parametrize("invariant", ["L1", "L2", "L3"])
+def test_what_is_so_is_decided_however_late(invariant: str) -> None:
+    record = Record()
+    record.referee.healed(record.at)
+    assert record.referee.decided(record.at + 1000, invariant, so=True)
+    assert record.named == []
+
+
+# -- L7: requests follow from changes ---------------------------------------------------------------------------------
+
+
+def _asking(every_s: float, *, for_s: float = 30.0, changes: float = 0.0, method: str = "account.status") -> list[str]:
+    """What is found where something is asked for over and over, and the market changes so often a second."""
+    record = Record()
+    begun_s = record.at
+    while record.at < begun_s + for_s:
+        before, record.at = record.at, record.at + every_s
+        for _ in range(int(record.at * changes) - int(before * changes)):
+            record.referee.market(record.at, [])
+        record.answered(method)
+    return record.named
+
+
+def test_asking_over_and_over_for_what_has_not_changed_is_seen() -> None:
+    assert "L7" in _asking(0.03)
+    assert _asking(0.2) == []
+
+
+def test_what_changes_may_be_asked_for_more_often() -> None:
+    assert _asking(0.05, changes=10) == []
+    assert "L7" in _asking(0.05, changes=1)
+
+
+def test_placing_and_cancelling_in_a_loop_is_no_change() -> None:
+    record = Record()
+    for number in range(20):
+        record.at += 0.25
+        name = record.rested(number, qty="0.1")
+        record.answered("order.cancel", origClientOrderId=name)
+        record.line("cancel", client_order_id=name)
+    assert record.named == ["L7"]
+
+
+def test_a_chase_after_a_market_that_moves_is_fine() -> None:
+    record = Record()
+    for number in range(200):
+        record.at += 0.25
+        record.referee.market(record.at, [])
+        name = record.rested(number, qty="0.1")
+        record.line("cancel", client_order_id=name)
+    assert record.named == []
+
+
+def test_a_livelock_is_seen() -> None:
+    record = Record()
+    record.referee.stuck(12.5, "tetrio.live.executor.Executor.run")
+    assert record.named == ["L7"]
+    assert "executor" in record.referee.violations[0].what
+
+
+def test_tasks_that_hand_the_turn_to_each_other_are_a_livelock() -> None:
+    """Which the trace tells the referee of."""
+    trace = Trace()
+
+    async def turn() -> None:
+        for _ in range(ZENO // 2 + 1):
+            await trio.lowlevel.checkpoint()
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(turn)
+            nursery.start_soon(turn)
+
+    virtual.run(main, 1, [trace])
+    assert trace.stuck is not None
+    assert trace.stuck.endswith("turn")
+
+
+def test_tasks_between_whose_steps_time_goes_on_are_none() -> None:
+    trace = Trace()
+
+    async def main() -> None:
+        for _ in range(ZENO + 1):
+            await trio.sleep(0.001)
+
+    virtual.run(main, 1, [trace])
+    assert trace.stuck is None

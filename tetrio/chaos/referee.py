@@ -17,22 +17,25 @@ event that shows it. Pure: times are given to it. It only hands on: who judges w
     S14 no flow is made up
     L1  back within 30 s of healing            L5  a stop ends in time, in order, and leaves nothing
     L2  what is wanted rests within 35 s       L6  no process ends by itself
-    L3  nothing is in doubt 45 s after it
+    L3  nothing is in doubt 45 s after it      L7  no livelock, and requests follow from changes
 """
 
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from tetrio.chaos.judge.account import Account
 from tetrio.chaos.judge.beliefs import Beliefs
 from tetrio.chaos.judge.case import Case, Line, Terms, Violation
+from tetrio.chaos.judge.churn import Churn
 from tetrio.chaos.judge.lives import Endings, Roll
 from tetrio.chaos.judge.manners import Manners
 from tetrio.chaos.judge.outcomes import Outcomes
+from tetrio.chaos.judge.progress import Progress
 from tetrio.chaos.judge.requests import Requests
+from tetrio.sim.face.venue import RecentTrade
 
 
 class Referee:
@@ -43,10 +46,11 @@ class Referee:
         """Lines of the exchange's record, by kind."""
         self._case = case = Case(terms)
         self._roll, self._account, self._outcomes = Roll(), Account(case), Outcomes(case)
-        self._manners = Manners(case)
-        self._requests = Requests(case, self._roll, self._account, self._outcomes, self._manners)
+        self._manners, self._churn = Manners(case), Churn(case)
+        self._requests = Requests(case, self._roll, self._account, self._outcomes, self._manners, self._churn)
         self._beliefs = Beliefs(case, self._roll, self._account)
         self._endings = Endings(case, self._roll, self._account, self._outcomes)
+        self._progress = Progress(case)
 
     @property
     def violations(self) -> list[Violation]:
@@ -73,9 +77,19 @@ class Referee:
         """A line of the exchange's record."""
         self._case.now_s = at_s
         self.counts[line["ev"]] += 1
-        for judge in (self._requests, self._account, self._manners, self._beliefs):
+        for judge in (self._requests, self._account, self._manners, self._churn, self._beliefs):
             judge.audit(line)
         self._account.check_balances(line)
+
+    def market(self, at_s: float, trades: Sequence[RecentTrade]) -> None:
+        """Something has happened on the market; its trades since the last time, oldest first, may be none."""
+        self._case.now_s = at_s
+        self._churn.changed()
+
+    def stuck(self, at_s: float, task: str) -> None:
+        """Time stands still while tasks hand the turn to each other; the one that was about to run."""
+        self._case.now_s = at_s
+        self._case.breach("L7", f"a livelock in {task}")
 
     def request(self, at_s: float, connection: int, message: str | bytes) -> None:
         """A request has reached the exchange."""
@@ -136,6 +150,7 @@ class Referee:
             case "started":
                 self._roll.latest = number
                 self._endings.begun()
+                self._churn.changed()
                 self._manners.obliged()  # it cannot know of what was refused before
             case "doubts":  # it has said so: a stop may take longer, and nothing else follows from it
                 self._outcomes.wondered_s = at_s
@@ -151,6 +166,7 @@ class Referee:
     def said(self, at_s: float, word: str) -> None:
         """A word of the operator's was obeyed."""
         self._case.now_s = at_s
+        self._churn.changed()
         if word in ("halt", "resume"):
             self._requests.halted(word == "halt")
         elif word == "flatten":
@@ -167,6 +183,16 @@ class Referee:
         self._beliefs.flow_told(amounts)
 
     # -- what is due ------------------------------------------------------------------------------------------------
+    def healed(self, at_s: float, slack_s: float = 0.0) -> None:
+        """Everything is well from now on; a bot may need `slack_s` longer than usual."""
+        self._case.now_s = at_s
+        self._progress.healed(slack_s)
+
+    def decided(self, at_s: float, invariant: str, so: bool, sight: str = "") -> bool:
+        """Whether L1, L2 or L3 is decided: it is `so`, or its time is up, which is a breach with what is seen."""
+        self._case.now_s = at_s
+        return self._progress.decided(invariant, so, sight)
+
     def fills_due(self, at_s: float) -> None:
         """The living process has had time to tell of all that its orders traded while it had no session."""
         self._case.now_s = at_s

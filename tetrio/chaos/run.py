@@ -35,6 +35,7 @@ from tetrio.journal import Fact
 from tetrio.net import virtual
 from tetrio.net.internet import Connection, with_internet
 from tetrio.operator import Order
+from tetrio.sim.face.venue import RecentTrade
 from tetrio.wire.frames import FrameReader
 
 WARM_S = 15.0
@@ -49,8 +50,6 @@ AT_ONCE = 3
 """Troubles in force at a time, at most."""
 REBIRTH_S = (0.5, 8.0)
 REMEMBERED_S = 90.0
-BACK_S, RESTING_S, RESOLVED_S = 30.0, 35.0, 45.0
-"""After healing: until a bot is back (L1), what is wanted rests (L2), nothing is in doubt (L3)."""
 QUIET_S = 20.0
 AGREED_S = 15.0
 """Within which, trade as it may, the bot's account must once be the exchange's."""
@@ -110,6 +109,11 @@ class Witness:
         except RuntimeError:  # before the run's first moment: opening funds
             now = 0.0
         self.referee.audit(now, json.loads(line))
+        self._look()
+
+    def market(self, trades: Sequence[RecentTrade]) -> None:
+        """Something has happened on the market."""
+        self.referee.market(self._now(), trades)
         self._look()
 
     def request(self, connection: int, message: str | bytes) -> None:
@@ -335,7 +339,7 @@ class Chaos:
 
 
 async def _until(holds: Callable[[], bool], within_s: float) -> bool:
-    with trio.move_on_after(max(0.0, within_s)):
+    with trio.move_on_after(within_s):
         while not holds():  # noqa: ASYNC110 - what is waited for has no event, and time is virtual
             await trio.sleep(LOOK_S)
         return True
@@ -346,37 +350,41 @@ class Demand:
     """After healing: back, resting, and a stop in order."""
 
     def __init__(self, world: World, referee: Referee, slack_s: float, quiet_s: float = QUIET_S) -> None:
-        self.world, self.referee, self.slack_s, self.quiet_s = world, referee, slack_s, quiet_s
+        self.world, self.referee, self.quiet_s = world, referee, quiet_s
         self._fills = referee.counts["fill"]
-        self.healed_s = trio.current_time()
-
-    def _left(self, bound_s: float) -> float:
-        return self.healed_s + bound_s + self.slack_s - trio.current_time()
+        referee.healed(trio.current_time(), slack_s)
 
     def _breach(self, invariant: str, what: str) -> None:
         self.referee.breach(invariant, trio.current_time(), what)
+
+    async def _due(self, invariant: str, so: Callable[[], bool]) -> bool:
+        """Whether it came about in time."""
+        while True:
+            found = so()
+            if self.referee.decided(trio.current_time(), invariant, found, self._sight()):
+                return found
+            await trio.sleep(LOOK_S)
 
     def _alive(self) -> Life | None:
         return None if self.world.life.dead else self.world.life
 
     async def all(self) -> None:
         """One after the other."""
-        if not await _until(
-            lambda: (life := self._alive()) is not None and life.status.phase == "ready", self._left(BACK_S)
-        ):
-            self._breach("L1", f"not back {BACK_S:g} s after healing: {self.world.life.status.detail}")
+        if not await self._due("L1", self._back):
             return
         self.world.say(Order(word="resume", by="chaos"))
-        if not await _until(self._exits, self._left(RESTING_S)):
-            self._breach("L2", f"no exit rests {RESTING_S:g} s after healing: {self._sight()}")
+        await self._due("L2", self._exits)
         await trio.sleep(self.quiet_s)
-        if not await _until(lambda: self._doubt() is None, self._left(RESOLVED_S)):
-            self._breach("L3", f"nothing is known of {self._doubt()} {RESOLVED_S:g} s after healing")
+        await self._due("L3", lambda: self._doubt() is None)
         await _until(lambda: not self._disagreement(), AGREED_S)
         if what := self._disagreement():
             self._breach("S11", f"{AGREED_S:g} s and more after healing {what}")
         self.referee.fills_due(trio.current_time())
         await self.stop()
+
+    def _back(self) -> bool:
+        life = self._alive()
+        return life is not None and life.status.phase == "ready"
 
     def _doubt(self) -> str | None:
         return self.referee.doubt(trio.current_time())
@@ -415,7 +423,8 @@ class Demand:
 
     def _sight(self) -> str:
         status = self.world.life.status
-        return f"phase {status.phase}, regime {status.regime}, armed {status.armed or 'nothing'}, {status.detail}"
+        sight = f"phase {status.phase}, regime {status.regime}, armed {status.armed or 'nothing'}, {status.detail}"
+        return f"{sight}, in doubt {doubt}" if (doubt := self._doubt()) else sight
 
     async def stop(self) -> None:
         """SIGTERM, and what must follow."""
@@ -447,7 +456,7 @@ def run_seed(
         main = functools.partial(_live, seed, hours, rate, only, given, witness, Path(place), told)
         virtual_s = virtual.run(main, seed, [trace])
     if trace.stuck is not None:
-        referee.breach("L7", virtual_s, f"a livelock in {trace.stuck}")
+        referee.stuck(virtual_s, trace.stuck)
     counts, cells = told["counts"], told["cells"]
     assert isinstance(counts, dict) and isinstance(cells, set), "the run has told both"
     return Result(

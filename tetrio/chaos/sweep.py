@@ -84,7 +84,7 @@ class _Play:
         with tempfile.TemporaryDirectory(prefix="tetrio-chaos-") as place:
             virtual.run(functools.partial(self._main, Path(place), befall), self.seed, [self.trace])
         if self.trace.stuck is not None:
-            self.referee.breach("L7", 0.0, f"a livelock in {self.trace.stuck}")
+            self.referee.stuck(0.0, self.trace.stuck)
 
     async def _main(self, place: Path, befall: Callable[[World], None] | None) -> None:
         async with with_internet(random.Random(f"{self.seed}:internet")) as internet:  # noqa: S311 - weather

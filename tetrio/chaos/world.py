@@ -15,7 +15,7 @@ import functools
 import math
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -42,7 +42,7 @@ from tetrio.net.trust import trusting
 from tetrio.operator import Order
 from tetrio.sim.engine.clearing import Discount
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
-from tetrio.sim.face.venue import ACCOUNT
+from tetrio.sim.face.venue import ACCOUNT, RecentTrade
 from tetrio.status import Status
 from tetrio.wire.sign import Signer
 
@@ -67,6 +67,9 @@ class Witness(Protocol):
 
     def audit(self, line: str) -> None:
         """A line of the exchange's record."""
+
+    def market(self, trades: Sequence[RecentTrade]) -> None:
+        """Something has happened on the market; the trades of the public and of the bot since the last time."""
 
     def request(self, connection: int, message: str | bytes) -> None:
         """The exchange has got a request."""
@@ -241,6 +244,9 @@ class World:
         self.signer, self.authority, contexts = _secrets(seed)
         self.exchange = Exchange(self._exchange_config())
         self.exchange.venue.addresses.on_banned = witness.told_away
+        self.market.on_happened = self._happened
+        self._traded_id = 0
+        """The latest trade of which the witness was told."""
         self.telegram = FakeBotApi(lambda: self.clock.now_ns() / NS)
         self.hosts = {name: internet.host(name) for name in contexts}
         knocked = witness.knocked
@@ -283,6 +289,16 @@ class World:
             max_notional=given.symbol.max_notional, jumpstart=given.account.reconcile == "jumpstart", where="live",
             state=self.state,
         )  # fmt: skip
+
+    def _happened(self) -> None:
+        newer = list[RecentTrade]()
+        for trade in reversed(self.exchange.venue.recent):
+            if trade.trade_id <= self._traded_id:
+                break
+            newer.append(trade)
+        if newer:
+            self._traded_id = newer[0].trade_id
+        self.witness.market(newer[::-1])
 
     @property
     def life(self) -> Life:

@@ -15,6 +15,7 @@ import attrs
 
 from tetrio.chaos.judge.account import Account, Asking
 from tetrio.chaos.judge.case import IN_FLIGHT_S, JUMPSTART, OWN, Case, Line, reason
+from tetrio.chaos.judge.churn import Churn
 from tetrio.chaos.judge.lives import Roll
 from tetrio.chaos.judge.manners import Manners
 from tetrio.chaos.judge.outcomes import MUTATIONS, Outcomes
@@ -52,9 +53,12 @@ class Session:
 class Requests:
     """Sessions, what they ask, and what they are answered."""
 
-    def __init__(self, case: Case, roll: Roll, account: Account, outcomes: Outcomes, manners: Manners) -> None:
+    def __init__(
+        self, case: Case, roll: Roll, account: Account, outcomes: Outcomes, manners: Manners, churn: Churn
+    ) -> None:
         self._case, self._roll, self._account = case, roll, account
-        self._outcomes, self._manners, self._asking = outcomes, manners, Asking(case, account)
+        self._outcomes, self._manners, self._churn = outcomes, manners, churn
+        self._asking = Asking(case, account)
         self._sessions: dict[int, Session] = {}
         self._leapt_s = 0.0
         self._halted_s: float | None = None
@@ -98,6 +102,7 @@ class Requests:
         except (ValueError, KeyError, TypeError):
             self._case.breach("S23", f"connection {connection} sent what is no request: {message[:80]!r}")
             return
+        self._churn.request(method)
         if method == SUBSCRIBE:
             session.forget_snapshots()
         name = str(params.get("newClientOrderId") or params.get("origClientOrderId") or "")
