@@ -1,23 +1,30 @@
 """The referee: what must hold of every run, seen from the exchange's side.
 
-It is told what the exchange recorded, which requests reached it and what it answered, and what became of the bot's
-processes; never what the bot believes. Each breach is a `Violation` under the invariant's name, at the moment of the
-event that shows it. Pure: times are given to it. It only hands on: who judges what is in `chaos.judge`.
+It is told what the exchange recorded, which requests reached it and what it answered, what its market did, and what
+became of the bot's processes. What the bot tells is held against that (S10, S11, S12, S14), and taken for so in one
+place alone, where the record has no word of it (`judge.stops`). Each breach is a `Violation` under the invariant's
+name, at the moment of the event that shows it. Pure: times are given to it. It only hands on: who judges what is in
+`chaos.judge`, but for L9, which the world judges.
 
-    S1  never sells more than is held          S7  orders fit the symbol's rules
-    S2  never spends more than is held         S8  nothing is sent while the market says nothing
-    S3  one live order at most                 S9  nothing is sent before a session has been synchronised
-    S4  one mutation unresolved at most        S15 connections and refused requests stay within bounds
-    S5  no client order id twice               S16 nobody asks while it is told to stay away
-    S6  post-only, but for what may take       S21 only own orders are cancelled, never all of them
-    S10 own fills are told, and told once      S22 one process at a time sends
-    S11 what a bot takes for so is so          S23 nothing follows a broken frame
-    S29 nothing is sent before ready           S30 every balance is accounted for
-    F130 a halt sends nothing but cancels      L9  a link that says nothing is given up
-    S14 no flow is made up
-    L1  back within 30 s of healing            L5  a stop ends in time, in order, and leaves nothing
-    L2  what is wanted rests within 35 s       L6  no process ends by itself
-    L3  nothing is in doubt 45 s after it      L7  no livelock, and requests follow from changes
+    S1  never sells more than is held          S13 once a stop is due, only its own orders come
+    S2  never spends more than is held         S14 no flow is made up
+    S3  one live order at most                 S15 connections and refused requests stay within bounds
+    S4  one mutation unresolved at most        S16 nobody asks while it is told to stay away
+    S5  no client order id twice               S21 only own orders are cancelled, never all of them
+    S6  post-only, but for what may take       S22 one process at a time sends
+    S7  orders fit the symbol's rules          S23 nothing follows a broken frame
+    S8  nothing is sent while the market       S29 nothing is sent before ready
+        says nothing                           S30 every balance is accounted for
+    S9  nothing is sent before a session has   F130 a halt sends nothing but cancels
+        been synchronised
+    S10 own fills are told, and told once      L5  a stop ends in time, in order, and leaves nothing
+    S11 what a bot takes for so is so          L6  no process ends by itself
+    S12 a stop is where it was before          L7  no livelock, and requests follow from changes
+                                               L9  a link that says nothing is given up
+    L1  back within 30 s of healing
+    L2  what is wanted rests within 35 s
+    L3  nothing is in doubt 45 s after it
+    L4  a stop is sent within 2 s, and sold within the policy's bound
 """
 
 from __future__ import annotations
@@ -28,14 +35,15 @@ from decimal import Decimal
 
 from tetrio.chaos.judge.account import Account
 from tetrio.chaos.judge.beliefs import Beliefs
-from tetrio.chaos.judge.case import Case, Line, Terms, Violation
+from tetrio.chaos.judge.case import Case, Line, Terms, Trade, Violation
 from tetrio.chaos.judge.churn import Churn
 from tetrio.chaos.judge.lives import Endings, Roll
 from tetrio.chaos.judge.manners import Manners
 from tetrio.chaos.judge.outcomes import Outcomes
 from tetrio.chaos.judge.progress import Progress
 from tetrio.chaos.judge.requests import Requests
-from tetrio.sim.face.venue import RecentTrade
+from tetrio.chaos.judge.sessions import Sessions
+from tetrio.chaos.judge.stops import Stops
 
 
 class Referee:
@@ -45,11 +53,15 @@ class Referee:
         self.counts: collections.Counter[str] = collections.Counter()
         """Lines of the exchange's record, by kind."""
         self._case = case = Case(terms)
-        self._roll, self._account, self._outcomes = Roll(), Account(case), Outcomes(case)
-        self._manners, self._churn = Manners(case), Churn(case)
-        self._requests = Requests(case, self._roll, self._account, self._outcomes, self._manners, self._churn)
-        self._beliefs = Beliefs(case, self._roll, self._account)
-        self._endings = Endings(case, self._roll, self._account, self._outcomes)
+        self._roll = roll = Roll()
+        self._account, self._sessions = account, sessions = Account(case), Sessions(roll)
+        self._outcomes, self._manners, self._churn = Outcomes(case), Manners(case), Churn(case)
+        self._stops = Stops(case, roll, account, sessions, self._outcomes)
+        self._requests = Requests(
+            case, roll, account, sessions, self._outcomes, self._manners, self._churn, self._stops
+        )
+        self._beliefs = Beliefs(case, roll, account, sessions)
+        self._endings = Endings(case, roll, account, self._outcomes)
         self._progress = Progress(case)
 
     @property
@@ -61,6 +73,11 @@ class Referee:
     def open_orders(self) -> list[str]:
         """Own orders that the record shows open."""
         return self._account.open_orders
+
+    @property
+    def stops_judged(self) -> int:
+        """Stops whose time was measured."""
+        return self._stops.judged
 
     @property
     def most_live(self) -> int:
@@ -77,14 +94,22 @@ class Referee:
         """A line of the exchange's record."""
         self._case.now_s = at_s
         self.counts[line["ev"]] += 1
-        for judge in (self._requests, self._account, self._manners, self._churn, self._beliefs):
+        for judge in (
+            self._sessions, self._requests, self._account, self._manners, self._churn, self._beliefs, self._stops,
+        ):  # fmt: skip
             judge.audit(line)
         self._account.check_balances(line)
 
-    def market(self, at_s: float, trades: Sequence[RecentTrade]) -> None:
+    def market(self, at_s: float, trades: Sequence[Trade]) -> None:
         """Something has happened on the market; its trades since the last time, oldest first, may be none."""
         self._case.now_s = at_s
         self._churn.changed()
+        self._stops.market(trades)
+
+    def disturbed(self, at_s: float, for_s: float) -> None:
+        """Something is wrong, and a bot may need so long to get over it: what is slow is excused until then."""
+        self._case.now_s = at_s
+        self._case.disturbed_until_s = max(self._case.disturbed_until_s, at_s + for_s)
 
     def stuck(self, at_s: float, task: str) -> None:
         """Time stands still while tasks hand the turn to each other; the one that was about to run."""
@@ -124,6 +149,7 @@ class Referee:
         """The symbol's rules or status have changed: an order on its way may not fit them."""
         self._case.now_s = at_s
         self._manners.rules_changed()
+        self._stops.rules_changed()
 
     def key_known(self, at_s: float, known: bool) -> None:
         """The bot's key is revoked, or known again: a process that is told that it is no key ends as unsafe."""
@@ -150,12 +176,14 @@ class Referee:
             case "started":
                 self._roll.latest = number
                 self._endings.begun()
+                self._stops.begun()
                 self._churn.changed()
                 self._manners.obliged()  # it cannot know of what was refused before
             case "doubts":  # it has said so: a stop may take longer, and nothing else follows from it
                 self._outcomes.wondered_s = at_s
             case "ready":
                 self._roll.ready.add(number)
+                self._stops.ready()
             case "stopping":
                 self._endings.stop_asked()
             case "killed" | "ended":
@@ -167,6 +195,7 @@ class Referee:
         """A word of the operator's was obeyed."""
         self._case.now_s = at_s
         self._churn.changed()
+        self._stops.said(word)
         if word in ("halt", "resume"):
             self._requests.halted(word == "halt")
         elif word == "flatten":
@@ -181,6 +210,26 @@ class Referee:
         """A process takes it that so much of each asset has come or gone without a trade."""
         self._case.now_s = at_s
         self._beliefs.flow_told(amounts)
+
+    def obeyed(self, at_s: float, word: str) -> None:
+        """The living process tells that it has obeyed a word, whoever has said it: what the stop does may change."""
+        self._case.now_s = at_s
+        self._stops.said(word)
+
+    def decided_by(self, at_s: float, regime: str, anchor: Decimal | None, gate: str = "") -> None:
+        """The living process tells what it has decided, at which anchor; `gate`: that it is open or closed now."""
+        self._case.now_s = at_s
+        self._stops.decided(regime, anchor, gate)
+
+    def rebuilt(self, at_s: float, regime: str, anchor: Decimal | None, gate: str) -> None:
+        """The living process tells the state that it has rebuilt."""
+        self._case.now_s = at_s
+        self._stops.rebuilt(regime, anchor, gate)
+
+    def taken_back(self, at_s: float) -> None:
+        """The living process tells that it takes back what it has decided."""
+        self._case.now_s = at_s
+        self._stops.taken_back()
 
     # -- what is due ------------------------------------------------------------------------------------------------
     def healed(self, at_s: float, slack_s: float = 0.0) -> None:

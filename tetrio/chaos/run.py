@@ -14,28 +14,28 @@ import math
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
 import attrs
 import trio
 
-from tetrio.chaos.aim import Aim, state_now, use_up
+from tetrio.chaos.aim import Aim, in_force, state_now, use_up
 from tetrio.chaos.circumstances import drawn
 from tetrio.chaos.coverage import aims
-from tetrio.chaos.judge.case import Terms, Violation
+from tetrio.chaos.judge.case import Terms, Trade, Violation
 from tetrio.chaos.judge.lives import UNKNOWN_STOP_S
+from tetrio.chaos.market import RoughMarket
 from tetrio.chaos.referee import Referee
 from tetrio.chaos.states import state_of_request
 from tetrio.chaos.trace import Trace
-from tetrio.chaos.troubles import CHATTING, TROUBLES, Heal, Trouble, in_vain
-from tetrio.chaos.world import BEGIN_NS, STREAM, WS_API, Circumstances, Life, World, running
+from tetrio.chaos.troubles import CHATTING, MARKET, TROUBLES, Heal, Trouble, in_vain
+from tetrio.chaos.world import BEGIN_NS, EVENTS_PER_S, STREAM, WS_API, Circumstances, Life, World, running
 from tetrio.journal import Fact
 from tetrio.net import virtual
 from tetrio.net.internet import Connection, with_internet
 from tetrio.operator import Order
-from tetrio.sim.face.venue import RecentTrade
 from tetrio.wire.frames import FrameReader
 
 WARM_S = 15.0
@@ -56,6 +56,12 @@ AGREED_S = 15.0
 HORIZON_S = 600.0
 """Beyond the time that was asked for: what takes longer hangs."""
 FAULTS_PER_HOUR = 90.0
+SETTLED_S = 10.0
+"""After something has gone wrong: so long nothing is judged by how quickly the bot does it."""
+TAKEN_S = 10.0
+"""What a stop that takes may need to have taken all."""
+NO_EXCUSE = CHATTING | {each.name for each in MARKET}
+"""Troubles that nothing may be slow for: those of Telegram's side, and prices."""
 
 
 @attrs.frozen(kw_only=True)
@@ -90,6 +96,8 @@ class Witness:
         """Orders of which the process says that it does not know what became of them."""
         self.heard_s: Callable[[], float] = lambda: math.inf
         """When the bot last got something of the market."""
+        self.disturbed: Callable[[], bool] = lambda: True
+        """Whether something is wrong that excuses a bot for being slow; nobody has said that nothing is."""
         self.undisturbed: Callable[[], bool] = lambda: True
         """Whether an answer of the exchange is certain to arrive, as far as other troubles go."""
 
@@ -111,8 +119,10 @@ class Witness:
         self.referee.audit(now, json.loads(line))
         self._look()
 
-    def market(self, trades: Sequence[RecentTrade]) -> None:
+    def market(self, trades: Sequence[Trade]) -> None:
         """Something has happened on the market."""
+        if self.disturbed():
+            self.referee.disturbed(self._now(), SETTLED_S)
         self.referee.market(self._now(), trades)
         self._look()
 
@@ -159,9 +169,31 @@ class Witness:
         elif fact.kind == "balance" and isinstance(flow := fact.fields.get("flow"), dict):
             self.referee.flow_told(self._now(), flow)
             self._look()
+        elif fact.kind in ("rebuilt", "regime", "gate"):
+            self._level(fact)
+            self._look()
+        elif fact.kind == "command" and fact.fields.get("done"):
+            self.referee.obeyed(self._now(), str(fact.fields["word"]))
         elif fact.kind == "fill":
             self.referee.fill_told(self._now(), number, fact.fields["trade_id"])
             self._look()
+
+    def _level(self, fact: Fact) -> None:
+        """Where it takes its stop to be."""
+        fields, referee, now = fact.fields, self.referee, self._now()
+        regime, anchor = (
+            str(fields.get("regime") or ""),
+            Decimal(str(fields["anchor"])) if fields.get("anchor") else None,
+        )
+        match fact.kind, fields.get("what"):
+            case "rebuilt", "state":
+                referee.rebuilt(now, regime, anchor, str(fields["gate"]))
+            case "rebuilt", "decisions":
+                referee.taken_back(now)
+            case "regime", _:
+                referee.decided_by(now, regime, anchor)
+            case "gate", _:
+                referee.decided_by(now, regime, anchor, str(fields["state"]))
 
     def said(self, word: str) -> None:
         """The operator said this."""
@@ -220,6 +252,7 @@ class Chaos:
         witness.on_request = self._requested
         witness.heard_s = world.heard_s
         witness.undisturbed = lambda: len(self._heals) <= 1
+        witness.disturbed = self._disturbed
 
     # -- living and dying -------------------------------------------------------------------------------------------
     async def keep_alive(self) -> None:
@@ -247,6 +280,10 @@ class Chaos:
                     yield name, link, f"has said nothing for {now - link.heard_s:.0f} s"
                 elif name == STREAM and self._blind_s is not None and now - max(self._blind_s, link.made_s) > most_s:
                     yield name, link, f"has said nothing new for {most_s:g} s"
+
+    def _disturbed(self) -> bool:
+        """Whether something is in force that excuses a bot for being slow."""
+        return bool(self._heals.keys() - NO_EXCUSE) or in_force(self.world)
 
     # -- troubles ---------------------------------------------------------------------------------------------------
     async def rage(self) -> None:
@@ -301,8 +338,13 @@ class Chaos:
         if trouble.blinds:
             self._blind_s = trio.current_time()
             heal = self._see_again(heal)
+        self._excuse(trouble)
         self._heals[trouble.name] = heal or (lambda: None)
         self.nursery.start_soon(self._heal_later, trouble, lasts_s)
+
+    def _excuse(self, trouble: Trouble) -> None:
+        if trouble.name not in NO_EXCUSE:
+            self.witness.referee.disturbed(trio.current_time(), trouble.slack_s + SETTLED_S)
 
     def _see_again(self, heal: Heal | None) -> Heal:
         def both() -> None:
@@ -318,6 +360,9 @@ class Chaos:
         if heal is not None:
             heal()
             self._healed.append((trio.current_time(), trouble.slack_s))
+            self._excuse(trouble)
+            if trouble.changes_rules:
+                self.witness.referee.rules_changed(trio.current_time())
             self.witness.trace.tell(f"healed {trouble.name}")
 
     # -- healing ----------------------------------------------------------------------------------------------------
@@ -509,6 +554,7 @@ async def _live(
 def terms_of(given: Circumstances) -> Terms:
     """What the referee must know of the circumstances."""
     settings = dict(text.split("=", 1) for text in given.settings)
+    rules = RoughMarket(0, BEGIN_NS, EVENTS_PER_S).rules
     return Terms(
         base="ETH",
         quote="FDUSD",
@@ -518,4 +564,22 @@ def terms_of(given: Circumstances) -> Terms:
         reserve_base=Decimal(settings.get("symbol.reserve_base", "0")),
         reserve_quote=Decimal(settings.get("symbol.reserve_quote", "0")),
         begin_ms=BEGIN_NS // 1_000_000,
+        least_qty=rules.min_qty_lots * rules.step_size,
+        least_notional=rules.min_notional,
+        hard_stop=Decimal(settings["strategy.hard_stop"]) if _stop_is_known(settings) else None,
+        stop_confirm=int(settings.get("strategy.stop_confirm", "1")),
+        flat_within_s=_flat_within_s(settings),
     )
+
+
+def _stop_is_known(settings: Mapping[str, str]) -> bool:
+    """Whether the record tells where a stop is: not by best prices."""
+    return "strategy.hard_stop" in settings and settings.get("strategy.reference", "trade") == "trade"
+
+
+def _flat_within_s(settings: Mapping[str, str]) -> float | None:
+    """From a stop to its last sale, where the book is liquid: it takes after some time, and again each second."""
+    after_s = float(settings.get("exit.escalate_after_s", 20))
+    if not after_s or "symbol.max_notional" in settings:
+        return None  # only the price bounds it; or what is sold at a time is bounded
+    return after_s + TAKEN_S

@@ -42,7 +42,7 @@ from tetrio.net.trust import trusting
 from tetrio.operator import Order
 from tetrio.sim.engine.clearing import Discount
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
-from tetrio.sim.face.venue import ACCOUNT, RecentTrade
+from tetrio.sim.face.venue import ACCOUNT
 from tetrio.status import Status
 from tetrio.wire.sign import Signer
 
@@ -68,8 +68,8 @@ class Witness(Protocol):
     def audit(self, line: str) -> None:
         """A line of the exchange's record."""
 
-    def market(self, trades: Sequence[RecentTrade]) -> None:
-        """Something has happened on the market; the trades of the public and of the bot since the last time."""
+    def market(self, trades: Sequence[tuple[int, Decimal]]) -> None:
+        """Something has happened on the market; the number and price of each trade since the last time."""
 
     def request(self, connection: int, message: str | bytes) -> None:
         """The exchange has got a request."""
@@ -291,13 +291,13 @@ class World:
         )  # fmt: skip
 
     def _happened(self) -> None:
-        newer = list[RecentTrade]()
-        for trade in reversed(self.exchange.venue.recent):
+        venue, newer = self.exchange.venue, list[tuple[int, Decimal]]()
+        for trade in reversed(venue.recent):
             if trade.trade_id <= self._traded_id:
                 break
-            newer.append(trade)
+            newer.append((trade.trade_id, trade.price * venue.rules.tick_size))
         if newer:
-            self._traded_id = newer[0].trade_id
+            self._traded_id = newer[0][0]
         self.witness.market(newer[::-1])
 
     @property

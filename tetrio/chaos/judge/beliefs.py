@@ -14,6 +14,7 @@ from decimal import Decimal
 from tetrio.chaos.judge.account import Account
 from tetrio.chaos.judge.case import OWN, WINDOW_S, Case, Line
 from tetrio.chaos.judge.lives import Roll
+from tetrio.chaos.judge.sessions import Sessions
 
 FILL_TOLD_S = 15.0
 
@@ -21,9 +22,8 @@ FILL_TOLD_S = 15.0
 class Beliefs:
     """Fills, flows and holdings, as they are told and as they are."""
 
-    def __init__(self, case: Case, roll: Roll, account: Account) -> None:
-        self._case, self._roll, self._account = case, roll, account
-        self._connected: set[int] = set()
+    def __init__(self, case: Case, roll: Roll, account: Account, sessions: Sessions) -> None:
+        self._case, self._roll, self._account, self._sessions = case, roll, account, sessions
         self._fills: dict[int, tuple[str, float]] = {}
         """Own trade that happened while there was no session -> its order, and when."""
         self._told: set[tuple[int, int]] = set()
@@ -32,13 +32,9 @@ class Beliefs:
 
     def audit(self, line: Line) -> None:
         """A line of the exchange's record."""
-        match line["ev"]:
-            case "connect" if line["face"] == "ws_api":
-                self._connected.add(line["connection"])
-            case "disconnect":
-                self._connected.discard(line["connection"])
-            case "fill" if line["client_order_id"].startswith(OWN) and "trade_id" in line and not self._connected:
-                self._fills[line["trade_id"]] = line["client_order_id"], self._case.now_s
+        own = line["ev"] == "fill" and line["client_order_id"].startswith(OWN)
+        if own and "trade_id" in line and not self._sessions.open:
+            self._fills[line["trade_id"]] = line["client_order_id"], self._case.now_s
 
     def copies_lag(self) -> None:
         """What answers queries is behind, for a while."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import attrs
 
 OWN = "tt-"
-JUMPSTART, HARD_STOP, MANUAL = "j", "h", "m"
+JUMPSTART, TAKE_PROFIT, HARD_STOP, MANUAL = "j", "t", "h", "m"
 """The last letter of an id's third part: what the order is for."""
 WINDOW_S = 300.0
 """Within which connections are counted, and a flow or a change of the rules explains what a bot does."""
@@ -17,6 +18,8 @@ IN_FLIGHT_S = 6.0
 """For what a process had sent, or a slow network still carries, when it died or was told to halt."""
 Line = Mapping[str, Any]
 """A line of the exchange's record, the parameters of a request, or an answer."""
+Trade = tuple[int, Decimal]
+"""A public trade: its number and its price, quote per base."""
 
 
 @attrs.frozen
@@ -42,6 +45,16 @@ class Terms:
     reserve_quote: Decimal = Decimal(0)
     begin_ms: int = 0
     """The date at 0 s, ms since 1970: requests are stamped by dates."""
+    least_qty: Decimal = Decimal(0)
+    """Of an order, in base units; 0: not known."""
+    least_notional: Decimal = Decimal(0)
+    """Of an order, in quote units; 0: not known."""
+    hard_stop: Decimal | None = None
+    """Fraction; None where the record does not tell where a stop is (`judge.stops`)."""
+    stop_confirm: int = 1
+    """Observations in a row that make a stop."""
+    flat_within_s: float | None = None
+    """From a stop's trigger to its last sale; None where the policy has no bound."""
 
 
 @attrs.define
@@ -51,6 +64,20 @@ class Case:
     terms: Terms
     now_s: float = 0.0
     violations: list[Violation] = attrs.field(factory=list)
+    halted_s: float | None = None
+    """Since when the operator's halt holds."""
+    disturbed_until_s: float = -math.inf
+    """Until then something else is wrong, or has just been: what is slow is excused."""
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether something else is wrong."""
+        return self.now_s < self.disturbed_until_s
+
+    @property
+    def halted(self) -> bool:
+        """Whether nothing may be sent but cancels."""
+        return self.halted_s is not None
 
     def breach(self, invariant: str, what: str) -> None:
         """An invariant does not hold at this moment."""
@@ -61,6 +88,11 @@ def nonce(name: str) -> str:
     """The part of an own id that is its process's; "" where there is none."""
     parts = name.split("-")
     return parts[2] if len(parts) > 2 else ""
+
+
+def episode(name: str) -> str:
+    """What all orders of one exit have in common, across replacements: everything but the last number."""
+    return name.rpartition("-")[0]
 
 
 def reason(name: str) -> str:

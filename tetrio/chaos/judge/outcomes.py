@@ -19,6 +19,9 @@ NO_SUCH_ORDER = -2013
 ABSENT_AFTER_S, PROBES = 10.0, 2
 """After so long, and so many answers that there is none, an order never was."""
 
+DOUBT_S, ASKS_EVERY_S = 45.0, 3.0
+"""So long it may take to find out (L3), and so often it asks at least."""
+
 
 @attrs.define
 class Mutation:
@@ -43,6 +46,8 @@ class Outcomes:
         self.latest: Mutation | None = None
         self.wondered_s = -math.inf
         """When a process last asked for an order that has never come, or has said that it is in doubt."""
+        self._asks: tuple[str, float, float] = "", -math.inf, -math.inf
+        """Which own order is asked for, since when, and when last."""
         self._names: set[str] = set()
 
     def named(self, name: str) -> None:
@@ -57,7 +62,11 @@ class Outcomes:
 
     def asked_for(self, name: str) -> None:
         """`order.status` of it: where it was lost on the way, that is a doubt which is not in the record."""
-        if name.startswith(OWN) and name not in self._names:
+        if not name.startswith(OWN):
+            return
+        before, since_s, _ = self._asks
+        self._asks = name, since_s if name == before else self._case.now_s, self._case.now_s
+        if name not in self._names:
             self.wondered_s = self._case.now_s
 
     def recorded(self, name: str) -> None:
@@ -76,6 +85,13 @@ class Outcomes:
             latest.asked += code == NO_SUCH_ORDER
         elif method in MUTATIONS and answer.get("status", 500) < 500 and code not in UNKNOWN_CODES:
             latest.answered = True
+
+    def busy(self) -> bool:
+        """Whether the bot may be finding out what became of an order: until then it must not send another."""
+        now, doubt = self._case.now_s, self.in_doubt()
+        _, since_s, asked_s = self._asks
+        asks = now - asked_s < ASKS_EVERY_S and now - since_s < DOUBT_S
+        return asks or (doubt is not None and now - doubt.at_s < DOUBT_S)
 
     def in_doubt(self) -> Mutation | None:
         """The latest mutation, where nothing has told what became of it."""

@@ -11,65 +11,40 @@ from __future__ import annotations
 import json
 import math
 
-import attrs
-
 from tetrio.chaos.judge.account import Account, Asking
 from tetrio.chaos.judge.case import IN_FLIGHT_S, JUMPSTART, OWN, Case, Line, reason
 from tetrio.chaos.judge.churn import Churn
 from tetrio.chaos.judge.lives import Roll
 from tetrio.chaos.judge.manners import Manners
 from tetrio.chaos.judge.outcomes import MUTATIONS, Outcomes
+from tetrio.chaos.judge.sessions import SUBSCRIBE, Session, Sessions
+from tetrio.chaos.judge.stops import Stops
 
 CANCELS = frozenset({"order.cancel"})
 FORBIDDEN = frozenset({"openOrders.cancelAll"})
-SUBSCRIBE, SNAPSHOTS = "userDataStream.subscribe", frozenset({"account.status", "openOrders.status"})
 UNHEARD_S = 8.0
 """How long the market may have said nothing when an order is decided on; a line is left after 5 s."""
 STAMP_OFF_S = 2.0
 """By how much the stamp of a request may be off, clocks that are wrong included."""
 
 
-@attrs.define
-class Session:
-    """One connection of the WebSocket API."""
-
-    life: int
-    """The process that opened it."""
-    asked: dict[object, tuple[str, str]] = attrs.field(factory=dict)
-    """id -> method and the order that it is about."""
-    answered: set[str] = attrs.field(factory=set)
-
-    def forget_snapshots(self) -> None:
-        """A subscription begins: what was asked for before it tells nothing of what came between."""
-        self.answered -= SNAPSHOTS
-        self.asked = {number: asked for number, asked in self.asked.items() if asked[0] not in SNAPSHOTS}
-
-    @property
-    def missing(self) -> set[str]:
-        """What it has not been told yet, of what makes it synchronised."""
-        return {SUBSCRIBE, *SNAPSHOTS} - self.answered
-
-
 class Requests:
     """Sessions, what they ask, and what they are answered."""
 
     def __init__(
-        self, case: Case, roll: Roll, account: Account, outcomes: Outcomes, manners: Manners, churn: Churn
-    ) -> None:
-        self._case, self._roll, self._account = case, roll, account
-        self._outcomes, self._manners, self._churn = outcomes, manners, churn
+        self, case: Case, roll: Roll, account: Account, sessions: Sessions, outcomes: Outcomes, manners: Manners,
+        churn: Churn, stops: Stops,
+    ) -> None:  # fmt: skip
+        self._case, self._roll, self._account, self._sessions = case, roll, account, sessions
+        self._outcomes, self._manners, self._churn, self._stops = outcomes, manners, churn, stops
         self._asking = Asking(case, account)
-        self._sessions: dict[int, Session] = {}
         self._leapt_s = 0.0
-        self._halted_s: float | None = None
         self._heard_s = math.inf
 
     # -- what it is told --------------------------------------------------------------------------------------------
     def audit(self, line: Line) -> None:
         """A line of the exchange's record."""
         match line["ev"]:
-            case "connect" if line["face"] == "ws_api":
-                self._sessions[line["connection"]] = Session(self._roll.latest)
             case "accept" if line["client_order_id"].startswith(OWN):
                 self._accepted(line["client_order_id"])
             case "reject":
@@ -78,7 +53,7 @@ class Requests:
     def _accepted(self, name: str) -> None:
         latest = self._outcomes.latest
         if reason(name) == JUMPSTART and latest is not None and latest.name == name:
-            self._sessions[latest.connection].answered.add("account.status")  # its events tell all balances
+            self._sessions.asking(latest.connection).answered.add("account.status")  # its events tell all balances
         self._outcomes.recorded(name)
 
     def leapt(self, by_s: float) -> None:
@@ -87,7 +62,7 @@ class Requests:
 
     def halted(self, halted: bool) -> None:
         """The operator has said halt, or resume."""
-        self._halted_s = self._case.now_s if halted else None
+        self._case.halted_s = self._case.now_s if halted else None
 
     def market_heard(self, heard_s: float) -> None:
         """When the bot last got anything of the market."""
@@ -95,7 +70,7 @@ class Requests:
 
     def request(self, connection: int, message: str | bytes) -> None:
         """A request has reached the exchange."""
-        session = self._sessions.setdefault(connection, Session(self._roll.latest))
+        session = self._sessions.asking(connection)
         try:
             asked = json.loads(message)
             method, params = str(asked["method"]), dict(asked.get("params") or {})
@@ -149,6 +124,7 @@ class Requests:
         self._asking.asks(name, life, params, min(self._case.now_s, stamped_s))
         self._in_sight(name, life, min(self._case.now_s, stamped_s - STAMP_OFF_S))
         self._allowed(name, life, min(self._case.now_s - IN_FLIGHT_S, stamped_s - STAMP_OFF_S))
+        self._stops.sent(name, life, str(params.get("side")))
         if life not in self._roll.dead_s:  # last words that come late say nothing of the living
             self._outcomes.sent(name, connection)
 
@@ -170,8 +146,8 @@ class Requests:
         """Whether its process was alive, not halted, and in no doubt; `at_s` is the latest at which it was sent."""
         if at_s > self._roll.dead_s.get(life, self._case.now_s):
             self._case.breach("S22", f"{name} is of process {life}, which is dead")
-        if self._halted_s is not None and at_s > self._halted_s:
-            self._case.breach("F130", f"{name} was sent {self._case.now_s - self._halted_s:.1f} s after a halt")
+        if self._case.halted_s is not None and at_s > self._case.halted_s:
+            self._case.breach("F130", f"{name} was sent {self._case.now_s - self._case.halted_s:.1f} s after a halt")
         doubt = self._outcomes.unresolved()
         if doubt is not None and self._roll.of(doubt.name) == life:
             self._case.breach("S4", f"{name} was sent, and nothing is known of {doubt.name}")
