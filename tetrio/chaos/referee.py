@@ -43,6 +43,8 @@ from tetrio.chaos.judge.outcomes import Outcomes
 from tetrio.chaos.judge.progress import Progress
 from tetrio.chaos.judge.requests import Requests
 from tetrio.chaos.judge.sessions import Sessions
+from tetrio.chaos.judge.signs import Seen, Signs
+from tetrio.chaos.judge.sinks import Sinks
 from tetrio.chaos.judge.stops import Stops
 
 
@@ -62,6 +64,7 @@ class Referee:
         )
         self._beliefs = Beliefs(case, roll, account, sessions)
         self._endings = Endings(case, roll, account, self._outcomes)
+        self._sinks, self._signs = Sinks(case), Signs(case, roll)
         self._progress = Progress(case)
 
     @property
@@ -230,6 +233,20 @@ class Referee:
         """The living process tells that it takes back what it has decided."""
         self._case.now_s = at_s
         self._stops.taken_back()
+
+    def plant(self, token: str, pem: str) -> None:
+        """The secrets of the run: a Telegram bot's token, and a private key."""
+        self._sinks.plant(token, pem)
+
+    def written(self, at_s: float, sink: str, *texts: str) -> None:
+        """These texts have left the bot by that way."""
+        self._case.now_s = at_s
+        self._sinks.told(sink, texts)
+
+    def signalled(self, at_s: float, number: int, lines: Sequence[str], seen: Seen) -> None:
+        """A process has told its service manager this."""
+        self._case.now_s = at_s
+        self._signs.told(number, lines, seen)
 
     # -- what is due ------------------------------------------------------------------------------------------------
     def healed(self, at_s: float, slack_s: float = 0.0) -> None:

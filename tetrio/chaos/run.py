@@ -21,11 +21,14 @@ from pathlib import Path
 import attrs
 import trio
 
+from tetrio import log
 from tetrio.chaos.aim import Aim, in_force, state_now, use_up
+from tetrio.chaos.bot_api import TOKEN
 from tetrio.chaos.circumstances import drawn
 from tetrio.chaos.coverage import aims
 from tetrio.chaos.judge.case import Terms, Trade, Violation
 from tetrio.chaos.judge.lives import UNKNOWN_STOP_S
+from tetrio.chaos.judge.signs import Seen
 from tetrio.chaos.market import RoughMarket
 from tetrio.chaos.referee import Referee
 from tetrio.chaos.states import state_of_request
@@ -94,6 +97,8 @@ class Witness:
         self.on_first: list[str] = []
         self._unknown: set[str] = set()
         """Orders of which the process says that it does not know what became of them."""
+        self.seen: Callable[[], Seen] = lambda: Seen(market_s=math.inf, session_s=math.inf)
+        """What has reached the bot's machine of late; nobody has said that anything is missing."""
         self.heard_s: Callable[[], float] = lambda: math.inf
         """When the bot last got something of the market."""
         self.disturbed: Callable[[], bool] = lambda: True
@@ -195,6 +200,27 @@ class Witness:
             case "gate", _:
                 referee.decided_by(now, regime, anchor, str(fields["state"]))
 
+    def written(self, sink: str, text: str) -> None:
+        """A text has left the bot."""
+        self.referee.written(self._now(), sink, text)
+        self._look()
+
+    def signalled(self, number: int, lines: Sequence[str]) -> None:
+        """A process has told its service manager this."""
+        self.referee.written(self._now(), "service manager", *lines)
+        self.referee.signalled(self._now(), number, lines, self.seen())
+        self._look()
+
+    def chatted(self, world: World) -> None:
+        """All that was written to a chat, or shown to who has pressed a button."""
+        texts = [text for written in world.telegram.written for text in written.texts]
+        self.referee.written(self._now(), "chat", *texts, *world.telegram.notes)
+        self.referee.written(self._now(), "last words", *(life.why for life in world.lives))
+
+    def logged(self, level: str, name: str, text: str, /, **fields: object) -> None:
+        """A line of what the code and its libraries have to say."""
+        self.referee.written(self._now(), "log", text, *map(str, fields.values()))
+
     def said(self, word: str) -> None:
         """The operator said this."""
         self.trace.tell(f"said {word}")
@@ -249,10 +275,13 @@ class Chaos:
         self._over = self._calm = False
         self._blind_s: float | None = None
         """Since when nothing new has been told of the market."""
+        self._lined_s = -math.inf
+        """When the bot's latest line to it was made."""
         witness.on_request = self._requested
         witness.heard_s = world.heard_s
         witness.undisturbed = lambda: len(self._heals) <= 1
         witness.disturbed = self._disturbed
+        witness.seen = self._seen
 
     # -- living and dying -------------------------------------------------------------------------------------------
     async def keep_alive(self) -> None:
@@ -280,6 +309,13 @@ class Chaos:
                     yield name, link, f"has said nothing for {now - link.heard_s:.0f} s"
                 elif name == STREAM and self._blind_s is not None and now - max(self._blind_s, link.made_s) > most_s:
                     yield name, link, f"has said nothing new for {most_s:g} s"
+
+    def _seen(self) -> Seen:
+        sessions, market_s = [link.heard_s for link in self.world.links(WS_API)], self.world.heard_s()
+        self._lined_s = max([self._lined_s, *(link.made_s for link in self.world.links(STREAM))])
+        if self._blind_s is not None:  # but the first of each kind on a new line is new
+            market_s = min(market_s, max(self._blind_s, self._lined_s))
+        return Seen(market_s=market_s, session_s=max(sessions, default=-math.inf))
 
     def _disturbed(self) -> bool:
         """Whether something is in force that excuses a bot for being slow."""
@@ -499,7 +535,11 @@ def run_seed(
     told: dict[str, object] = {}
     with tempfile.TemporaryDirectory(prefix="tetrio-chaos-") as place:
         main = functools.partial(_live, seed, hours, rate, only, given, witness, Path(place), told)
-        virtual_s = virtual.run(main, seed, [trace])
+        undo = log.setup(witness.logged)
+        try:
+            virtual_s = virtual.run(main, seed, [trace])
+        finally:
+            undo()
     if trace.stuck is not None:
         referee.stuck(virtual_s, trace.stuck)
     counts, cells = told["counts"], told["cells"]
@@ -533,6 +573,7 @@ async def _live(
     async with with_internet(random.Random(f"{seed}:internet")) as internet:  # noqa: S311 - weather
         world = World(seed, given, internet, witness, place)
         async with running(world) as nursery:
+            referee.plant(TOKEN, world.signer.private_pem())
             chaos = Chaos(world, witness, nursery, FAULTS_PER_HOUR * rate, only)
             told["counts"], told["cells"] = chaos.counts, chaos.cells
             with trio.move_on_after(hours * 3600 + HORIZON_S) as horizon:
@@ -546,6 +587,7 @@ async def _live(
                 witness.trace.tell("healed")
                 await Demand(world, referee, slack_s).all()
                 chaos.end()
+            witness.chatted(world)
             if horizon.cancelled_caught:
                 referee.breach("hang", trio.current_time(), "the run does not come to its end")
         return trio.current_time()

@@ -12,6 +12,7 @@ network, names, power, the date. Nothing here judges; what happens is told to a 
 from __future__ import annotations
 
 import functools
+import io
 import math
 import random
 import ssl
@@ -33,7 +34,7 @@ from tetrio.chaos.market import RoughMarket
 from tetrio.config import Config
 from tetrio.core.market import Side
 from tetrio.errors import TetrioError, leaves
-from tetrio.journal import Fact, Journal
+from tetrio.journal import Fact, Journal, StreamSink
 from tetrio.live.bot import Bot
 from tetrio.live.setup import Setup
 from tetrio.net.clock import NS
@@ -44,6 +45,7 @@ from tetrio.sim.engine.clearing import Discount
 from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
 from tetrio.sim.face.venue import ACCOUNT
 from tetrio.status import Status
+from tetrio.systemd import Notifier
 from tetrio.wire.sign import Signer
 
 REST, WS_API, STREAM, TELEGRAM = (
@@ -60,6 +62,8 @@ BEGIN_NS = 1_767_225_600 * NS
 EVENTS_PER_S = 1.0
 PORT = 443
 LAST_WORDS_S = 0.4
+WATCHDOG_USEC = 30_000_000
+"""As in the unit."""
 
 
 class Witness(Protocol):
@@ -83,6 +87,12 @@ class Witness(Protocol):
     def fact(self, number: int, fact: Fact) -> None:
         """A line of its journal."""
 
+    def written(self, sink: str, text: str) -> None:
+        """A text has left the bot by that way."""
+
+    def signalled(self, number: int, lines: Sequence[str]) -> None:
+        """A process of the bot has told its service manager this."""
+
     def said(self, word: str) -> None:
         """The operator said this, and it was obeyed."""
 
@@ -105,18 +115,29 @@ class Witness(Protocol):
         """A connection to a face of the exchange has come about."""
 
 
-@attrs.frozen
-class _Lines:
-    """What the exchange writes its record to."""
+class _Lines(io.TextIOBase):
+    """What the exchange writes its record to, and a bot its journal: no file."""
 
-    tell: Callable[[str], None]
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
 
-    def write(self, text: str) -> int:
-        self.tell(text.rstrip("\n"))
+    def write(self, text: str, /) -> int:
+        self._tell(text.rstrip("\n"))
         return len(text)
 
-    def flush(self) -> None:
-        """Told already."""
+
+class Manager(Notifier):
+    """The service manager's end of the socket: it hears at once, and cannot be out of reach."""
+
+    def __init__(self, hear: Callable[[Sequence[str]], None]) -> None:
+        super().__init__()
+        self.present, self._hear = True, hear
+
+    def send(self, lines: Sequence[str]) -> bool:
+        """One datagram."""
+        self._hear(lines)
+        self.ready |= "READY=1" in lines
+        return True
 
 
 class TrueDate:
@@ -165,7 +186,8 @@ class Life:
         self.world, self.number = world, number
         self.host = world.internet.host(f"bot{number}")
         self.clock = world.clock
-        self.journal = Journal([], self.clock.now_ns)
+        sink = StreamSink(_Lines(self._write))  # type: ignore[arg-type]  # as much of a stream as the journal uses
+        self.journal = Journal([sink], self.clock.now_ns)
         self.journal.listeners.append(self._hear)
         self.status = Status(venue="live", symbol=world.market.symbol)
         self.bot = Bot(
@@ -186,6 +208,13 @@ class Life:
         if not self.host.dead:
             self.world.witness.fact(self.number, fact)
 
+    def _write(self, text: str) -> None:
+        self.world.witness.written("journal", text)
+
+    def _signal(self, lines: Sequence[str]) -> None:
+        if not self.host.dead:
+            self.world.witness.signalled(self.number, lines)
+
     async def run(self) -> None:
         """From its start to its end; what would end the process ends this, with its exit code."""
         self.world.witness.life(self.number, "started")
@@ -201,7 +230,8 @@ class Life:
             self.ended.set()
 
     async def _run(self) -> None:
-        around = Surroundings(state=self.world.state)
+        manager = Manager(self._signal)
+        around = Surroundings(state=self.world.state, notifier=manager, watchdog_usec=WATCHDOG_USEC)
         async with trio.open_nursery() as nursery:
             beside = Beside(self.world.config, around, self.bot, self.clock)
             await nursery.start(beside.run)
