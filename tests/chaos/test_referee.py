@@ -884,12 +884,31 @@ def _asked(record: Record, number: int, qty: str) -> None:
     record.replied(asked, 400, code=-2010, msg="Account has insufficient balance for requested action.")
 
 
-def test_asking_again_for_more_than_has_been_held_of_late_is_seen() -> None:
+def test_asking_for_more_than_has_been_held_of_late_is_seen() -> None:
     record = Record()
     _asked(record, 1, "1.1")
-    record.at += 60
+    assert record.named == ["S1"]
+
+
+def test_a_late_copy_excuses_one_order_and_not_the_next() -> None:
+    record = Record()
+    record.referee.copies_lag(record.at, lag=True)
+    _asked(record, 1, "1.1")
+    assert record.named == []
+    record.at += 5
     _asked(record, 2, "1.1")
     assert record.named == ["S1"]
+
+
+def test_a_copy_that_has_caught_up_long_ago_excuses_nothing() -> None:
+    for after_s, named in ((50, []), (70, ["S1"])):
+        record = Record()
+        record.referee.copies_lag(record.at, lag=True)
+        record.at += 10
+        record.referee.copies_lag(record.at, lag=False)
+        record.at += after_s
+        _asked(record, 1, "1.1")
+        assert record.named == named
 
 
 def test_asking_for_what_has_just_been_traded_away_is_fine() -> None:
@@ -902,8 +921,9 @@ def test_asking_for_what_has_just_been_traded_away_is_fine() -> None:
     assert record.named == []
 
 
-def test_asking_once_for_what_a_late_copy_has_told_is_fine() -> None:
+def test_a_late_copy_excuses_one_order_for_each_sum_that_is_held() -> None:
     record = Record()
+    record.referee.copies_lag(record.at, lag=True)
     _asked(record, 1, "1.1")
     record.line("deposit", asset="ETH", amount="0.01")
     record.at += 60
@@ -976,12 +996,19 @@ def test_a_fill_whose_report_a_living_session_has_lost_is_not_asked_for() -> Non
     assert record.named == []
 
 
-def test_a_fill_that_late_copies_keep_back_need_not_be_told() -> None:
+@pytest.mark.parametrize(
+    ("begun_s", "over_s", "named"),
+    [(-5, 1e9, []), (30, 40, []), (-20, -1, ["S10"]), (61, 70, ["S10"])],
+    ids=["at the time", "soon after", "before", "long after"],
+)
+def test_a_fill_that_late_copies_keep_back_need_not_be_told(begun_s: float, over_s: float, named: list[str]) -> None:
     record = Record()
-    record.referee.copies_lag()
+    record.at += 100
+    record.referee.copies_lag(record.at + begun_s, lag=True)
+    record.referee.copies_lag(record.at + over_s, lag=False)
     _traded(record)
-    record.referee.fills_due(record.at + 16)
-    assert record.named == []
+    record.referee.fills_due(record.at + 90)
+    assert record.named == named
 
 
 def test_a_fill_of_a_moment_ago_need_not_be_told_yet() -> None:
@@ -1006,14 +1033,24 @@ def test_a_flow_that_nobody_sent_is_seen() -> None:
     assert record.named == ["S14"]
 
 
-def test_a_deposit_is_a_flow_and_late_copies_may_make_one_up() -> None:
+def test_a_deposit_is_a_flow() -> None:
     record = Record()
     record.at += 301
     record.line("deposit", asset="ETH", amount="0.01")
     record.referee.flow_told(record.at, {"ETH": "0.01", "FDUSD": "0"})
-    record.referee.copies_lag()
-    record.referee.flow_told(record.at, {"FDUSD": "5"})
     assert record.named == []
+
+
+def test_late_copies_may_make_a_flow_up_for_a_while() -> None:
+    for after_s, named in ((50, []), (70, ["S14"])):
+        record = Record()
+        record.at += 301
+        record.referee.copies_lag(record.at, lag=True)
+        record.referee.flow_told(record.at, {"FDUSD": "5"})
+        record.referee.copies_lag(record.at, lag=False)
+        record.at += after_s
+        record.referee.flow_told(record.at, {"FDUSD": "5"})
+        assert record.named == named
 
 
 # -- L6: how a process ends -------------------------------------------------------------------------------------------

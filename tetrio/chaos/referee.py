@@ -30,6 +30,7 @@ name, at the moment of the event that shows it. Pure: times are given to it. It 
 from __future__ import annotations
 
 import collections
+import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
@@ -163,9 +164,13 @@ class Referee:
         """The date has gone on by so much more than the time: later requests are stamped by it."""
         self._requests.leapt(by_s)
 
-    def copies_lag(self) -> None:
-        """What answers queries is behind, for a while."""
-        self._beliefs.copies_lag()
+    def copies_lag(self, at_s: float, lag: bool) -> None:
+        """What answers queries is behind from now on, or no more."""
+        self._case.now_s = at_s
+        if lag:
+            self._case.lags.append((at_s, math.inf))
+        else:
+            self._case.lags = [(begun_s, min(over_s, at_s)) for begun_s, over_s in self._case.lags]
 
     def market_heard(self, heard_s: float) -> None:
         """When the bot last got anything of the market."""

@@ -370,13 +370,22 @@ class Chaos:
         if trouble.changes_rules:
             self.witness.referee.rules_changed(trio.current_time())
         if trouble.name == "replica-lag":
-            self.witness.referee.copies_lag()
+            self.witness.referee.copies_lag(trio.current_time(), lag=True)
+            heal = self._caught_up(heal)
         if trouble.blinds:
             self._blind_s = trio.current_time()
             heal = self._see_again(heal)
         self._excuse(trouble)
         self._heals[trouble.name] = heal or (lambda: None)
         self.nursery.start_soon(self._heal_later, trouble, lasts_s)
+
+    def _caught_up(self, heal: Heal | None) -> Heal:
+        def both() -> None:
+            if heal is not None:
+                heal()
+            self.witness.referee.copies_lag(trio.current_time(), lag=False)
+
+        return both
 
     def _excuse(self, trouble: Trouble) -> None:
         if trouble.name not in NO_EXCUSE:

@@ -17,6 +17,8 @@ from tetrio.chaos.judge.case import HARD_STOP, IN_FLIGHT_S, JUMPSTART, MANUAL, O
 PROTECTIVE = frozenset({"STOP_LOSS_LIMIT"})
 HELD_WITHIN_S = 30.0
 """An order is for what was held at some time within that: the bot cannot know better."""
+MISLED_S = 60.0
+"""After copies have caught up: so long what they told may be taken for so."""
 
 
 @attrs.define
@@ -158,7 +160,7 @@ class Asking:
     def asks(self, name: str, life: int, params: Line, at_s: float) -> None:
         """An order was asked for at that time, by that process.
 
-        Once it may be too much, since a copy that was behind has told it so; refused, it has to look again.
+        Where a copy that was behind has told it so, once it may be too much; refused, it has to look again.
         """
         asked = self._asked(params)
         if asked is None:
@@ -168,8 +170,9 @@ class Asking:
         if amount <= most:
             return
         again = life, dict(self._account.totals)
-        if self._too_much == again:
-            self._case.breach(invariant, f"{name} asks again for {amount} {asset} of at most {most}")
+        misled = self._case.lagged(at_s - MISLED_S, at_s)
+        if not misled or self._too_much == again:
+            self._case.breach(invariant, f"{name} asks for {amount} {asset} of at most {most}")
         self._too_much = again
 
     def _asked(self, params: Line) -> tuple[str, str, Decimal, Decimal] | None:

@@ -17,6 +17,10 @@ from tetrio.chaos.judge.lives import Roll
 from tetrio.chaos.judge.sessions import Sessions
 
 FILL_TOLD_S = 15.0
+ASKED_S = 60.0
+"""After a trade that nobody was told of: by then a session has asked for it."""
+MADE_UP_S = 60.0
+"""After copies have caught up: by then what they made a bot think has been told, and put right."""
 
 
 class Beliefs:
@@ -28,17 +32,12 @@ class Beliefs:
         """Own trade that happened while there was no session -> its order, and when."""
         self._told: set[tuple[int, int]] = set()
         """(process, trade)."""
-        self._copies_lag = False
 
     def audit(self, line: Line) -> None:
         """A line of the exchange's record."""
         own = line["ev"] == "fill" and line["client_order_id"].startswith(OWN)
         if own and "trade_id" in line and not self._sessions.open:
             self._fills[line["trade_id"]] = line["client_order_id"], self._case.now_s
-
-    def copies_lag(self) -> None:
-        """What answers queries is behind, for a while."""
-        self._copies_lag = True
 
     def fill_told(self, number: int, trade_id: object) -> None:
         """A process has told its operator of an own trade."""
@@ -49,21 +48,25 @@ class Beliefs:
 
     def flow_told(self, amounts: Mapping[str, str]) -> None:
         """A process takes it that so much has come or gone without a trade; late copies may have made it think so."""
+        now = self._case.now_s
+        if self._case.lagged(now - MADE_UP_S, now):
+            return
         for asset, amount in amounts.items():
             moved_s = self._account.moved_s.get(asset, -math.inf)
-            if Decimal(amount) and not self._copies_lag and self._case.now_s - moved_s > WINDOW_S:
+            if Decimal(amount) and now - moved_s > WINDOW_S:
                 self._case.breach("S14", f"{amount} {asset} is told to have come by itself, and none has")
 
     def fills_due(self) -> None:
         """The living process has had time to tell of all that its orders traded while it had no session.
 
-        Not where copies were behind, which may keep a trade back from who asks for it once, as each session does.
+        Not where copies were behind soon after it, which may keep a trade back from who asks for it once, as each
+        session does.
         """
-        if self._copies_lag:
-            return
         for trade_id, (name, traded_s) in self._fills.items():
             life = self._roll.of(name)
             late = traded_s < self._case.now_s - FILL_TOLD_S
+            if self._case.lagged(traded_s, traded_s + ASKED_S):
+                continue
             if late and life == self._roll.latest and (life, trade_id) not in self._told:
                 self._case.breach("S10", f"process {life} has not told of trade {trade_id} of {name}")
 

@@ -66,6 +66,8 @@ class Case:
     violations: list[Violation] = attrs.field(factory=list)
     halted_s: float | None = None
     """Since when the operator's halt holds."""
+    lags: list[tuple[float, float]] = attrs.field(factory=list)
+    """(from, until): when what answers queries was behind; `until` is inf while it is."""
     disturbed_until_s: float = -math.inf
     """Until then something else is wrong, or has just been: what is slow is excused."""
 
@@ -73,6 +75,10 @@ class Case:
     def disturbed(self) -> bool:
         """Whether something else is wrong."""
         return self.now_s < self.disturbed_until_s
+
+    def lagged(self, since_s: float, until_s: float) -> bool:
+        """Whether a query between the two may have been answered by a copy that was behind."""
+        return any(begun_s <= until_s and since_s <= over_s for begun_s, over_s in self.lags)
 
     @property
     def halted(self) -> bool:
