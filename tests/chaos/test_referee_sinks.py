@@ -1,10 +1,11 @@
-"""The referee on what leaves the bot: secrets in its sinks (S18), and what its service manager is told (S27)."""
+"""The referee on what leaves the bot, and what stays: secrets (S18), its service manager (S27), what it holds (S28)."""
 
 from __future__ import annotations
 
 import base64
 import random
 import urllib.parse
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import trio
 from tests.chaos.test_referee import Record
 from tetrio import log
 from tetrio.chaos.bot_api import TOKEN
+from tetrio.chaos.judge.leaks import Held
 from tetrio.chaos.judge.signs import Seen
 from tetrio.chaos.referee import Referee
 from tetrio.chaos.run import Witness, terms_of
@@ -153,3 +155,54 @@ def test_a_whole_bot_tells_its_sinks_and_its_manager(
     assert {"READY=1", "WATCHDOG=1"} <= set(witness.lines)
     assert '"what":"a test"' in witness.sinks["journal"]
     assert [each.invariant for each in witness.referee.violations] == ([] if hides else ["S18"])
+
+
+# -- S28: no more is held than before ---------------------------------------------------------------------------------
+
+
+def _looked(
+    record: Record, times: int, more: Mapping[str, int] | None = None, *, number: int = 1, calm: bool = True
+) -> list[str]:
+    """What is found where a process is looked at so often, and holds so much more than it held when it was ready."""
+    base = {"tasks": 26, "nurseries": 11, "sockets": 3}
+    held = Held(**{name: count + (more or {}).get(name, 0) for name, count in base.items()})
+    for _ in range(times):
+        record.at += 1
+        record.referee.looked(record.at, number, held, calm=calm)
+    return record.named
+
+
+@pytest.mark.parametrize("what", ["tasks", "nurseries", "sockets"])
+def test_one_more_than_before_is_seen(what: str) -> None:
+    record = Record()
+    assert _looked(record, 10) == []
+    assert _looked(record, 9, {what: 1}) == []
+    assert _looked(record, 1, {what: 1}) == ["S28"]
+
+
+def test_what_is_there_for_a_moment_is_no_leak() -> None:
+    record = Record()
+    _looked(record, 10)
+    for _ in range(20):
+        _looked(record, 4, {"tasks": 3, "sockets": 1})
+        _looked(record, 1)
+    assert record.named == []
+
+
+def test_what_is_there_while_something_is_wrong_is_no_leak() -> None:
+    record = Record()
+    _looked(record, 10)
+    assert _looked(record, 20, {"tasks": 3}, calm=False) == []
+    record.referee.disturbed(record.at, 30)
+    assert _looked(record, 20, {"tasks": 3}) == []
+    record.line("disconnect", connection=1, face="ws_api")
+    record.at += 60
+    assert _looked(record, 20, {"tasks": 3}) == []
+
+
+def test_another_process_may_hold_more() -> None:
+    record = Record()
+    _looked(record, 10)
+    record.reborn()
+    assert _looked(record, 10, {"tasks": 5}, number=2) == []
+    assert _looked(record, 10, {"tasks": 6}, number=2) == ["S28"]

@@ -4,7 +4,7 @@ It is told what the exchange recorded, which requests reached it and what it ans
 became of the bot's processes. What the bot tells is held against that (S10, S11, S12, S14), and taken for so in one
 place alone, where the record has no word of it (`judge.stops`). Each breach is a `Violation` under the invariant's
 name, at the moment of the event that shows it. Pure: times are given to it. It only hands on: who judges what is in
-`chaos.judge`, but for L9, which the world judges.
+`chaos.judge`, but for L9, which `chaos.run` judges.
 
     S1  never sells more than is held          S13 once a stop is due, only its own orders come
     S2  never spends more than is held         S14 no flow is made up
@@ -17,14 +17,15 @@ name, at the moment of the event that shows it. Pure: times are given to it. It 
         says nothing                           S30 every balance is accounted for
     S9  nothing is sent before a session has   F130 a halt sends nothing but cancels
         been synchronised
-    S10 own fills are told, and told once      L5  a stop ends in time, in order, and leaves nothing
-    S11 what a bot takes for so is so          L6  no process ends by itself
-    S12 a stop is where it was before          L7  no livelock, and requests follow from changes
-                                               L9  a link that says nothing is given up
-    L1  back within 30 s of healing
-    L2  what is wanted rests within 35 s
-    L3  nothing is in doubt 45 s after it
-    L4  a stop is sent within 2 s, and sold within the policy's bound
+    S10 own fills are told, and told once      S18 no secret gets out, by any sink
+    S11 what a bot takes for so is so          S27 its service manager is told the truth
+    S12 a stop is where it was before          S28 no more is held than before a link was lost
+
+    L1  back within 30 s of healing            L5  a stop ends in time, in order, and leaves nothing
+    L2  what is wanted rests within 35 s       L6  no process ends by itself
+    L3  nothing is in doubt 45 s after it      L7  no livelock, and requests follow from changes
+    L4  a stop is sent within 2 s, and sold    L9  a link that says nothing is given up
+        within the policy's bound
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from tetrio.chaos.judge.account import Account
 from tetrio.chaos.judge.beliefs import Beliefs
 from tetrio.chaos.judge.case import Case, Line, Terms, Trade, Violation
 from tetrio.chaos.judge.churn import Churn
+from tetrio.chaos.judge.leaks import Held, Leaks
 from tetrio.chaos.judge.lives import Endings, Roll
 from tetrio.chaos.judge.manners import Manners
 from tetrio.chaos.judge.outcomes import Outcomes
@@ -65,7 +67,7 @@ class Referee:
         )
         self._beliefs = Beliefs(case, roll, account, sessions)
         self._endings = Endings(case, roll, account, self._outcomes)
-        self._sinks, self._signs = Sinks(case), Signs(case, roll)
+        self._sinks, self._signs, self._leaks = Sinks(case), Signs(case, roll), Leaks(case, sessions)
         self._progress = Progress(case)
 
     @property
@@ -252,6 +254,11 @@ class Referee:
         """A process has told its service manager this."""
         self._case.now_s = at_s
         self._signs.told(number, lines, seen)
+
+    def looked(self, at_s: float, number: int, held: Held, *, calm: bool = True) -> None:
+        """A process was looked at: it holds this; `calm`: nothing is wrong anywhere."""
+        self._case.now_s = at_s
+        self._leaks.looked(number, held, calm=calm)
 
     # -- what is due ------------------------------------------------------------------------------------------------
     def healed(self, at_s: float, slack_s: float = 0.0) -> None:

@@ -27,6 +27,7 @@ from tetrio.chaos.bot_api import TOKEN
 from tetrio.chaos.circumstances import drawn
 from tetrio.chaos.coverage import aims
 from tetrio.chaos.judge.case import Terms, Trade, Violation
+from tetrio.chaos.judge.leaks import Held
 from tetrio.chaos.judge.lives import UNKNOWN_STOP_S
 from tetrio.chaos.judge.signs import Seen
 from tetrio.chaos.market import RoughMarket
@@ -61,6 +62,8 @@ HORIZON_S = 600.0
 FAULTS_PER_HOUR = 90.0
 SETTLED_S = 10.0
 """After something has gone wrong: so long nothing is judged by how quickly the bot does it."""
+CALM_S = 45.0
+"""After all has been healed: by then what was asked of a Telegram that hangs has been given up."""
 TAKEN_S = 10.0
 """What a stop that takes may need to have taken all."""
 NO_EXCUSE = CHATTING | {each.name for each in MARKET}
@@ -300,6 +303,21 @@ class Chaos:
                 if link not in seen:
                     seen.add(link)
                     self.witness.referee.breach("L9", trio.current_time(), f"a link to {name} {why}, and is held")
+            self._count()
+
+    def _count(self) -> None:
+        """What the living process holds."""
+        life = self.world.life
+        if not life.dead:
+            tasks = life.tasks
+            nurseries = sum(len(task.child_nurseries) for task in tasks)
+            held = Held(tasks=len(tasks), nurseries=nurseries, sockets=len(life.host.sockets))
+            self.witness.referee.looked(trio.current_time(), life.number, held, calm=self._is_calm())
+
+    def _is_calm(self) -> bool:
+        """Whether nothing at all is wrong, Telegram included, nor has been of late."""
+        since_s = max((at_s for at_s, _ in self._healed), default=-math.inf)
+        return not self._heals and trio.current_time() - since_s > CALM_S
 
     def _useless(self) -> Iterator[tuple[str, Connection, str]]:
         now = trio.current_time()
@@ -311,11 +329,11 @@ class Chaos:
                     yield name, link, f"has said nothing new for {most_s:g} s"
 
     def _seen(self) -> Seen:
-        sessions, market_s = [link.heard_s for link in self.world.links(WS_API)], self.world.heard_s()
+        market_s = self.world.heard_s()
         self._lined_s = max([self._lined_s, *(link.made_s for link in self.world.links(STREAM))])
         if self._blind_s is not None:  # but the first of each kind on a new line is new
             market_s = min(market_s, max(self._blind_s, self._lined_s))
-        return Seen(market_s=market_s, session_s=max(sessions, default=-math.inf))
+        return Seen(market_s=market_s, session_s=self.world.heard_s(WS_API))
 
     def _disturbed(self) -> bool:
         """Whether something is in force that excuses a bot for being slow."""
@@ -391,6 +409,12 @@ class Chaos:
         if trouble.name not in NO_EXCUSE:
             self.witness.referee.disturbed(trio.current_time(), trouble.slack_s + SETTLED_S)
 
+    def _settle(self, trouble: Trouble) -> None:
+        """It is healed: the bot has to get over it."""
+        self._excuse(trouble)
+        if trouble.changes_rules:
+            self.witness.referee.rules_changed(trio.current_time())
+
     def _see_again(self, heal: Heal | None) -> Heal:
         def both() -> None:
             self._blind_s = None
@@ -405,17 +429,16 @@ class Chaos:
         if heal is not None:
             heal()
             self._healed.append((trio.current_time(), trouble.slack_s))
-            self._excuse(trouble)
-            if trouble.changes_rules:
-                self.witness.referee.rules_changed(trio.current_time())
+            self._settle(trouble)
             self.witness.trace.tell(f"healed {trouble.name}")
 
     # -- healing ----------------------------------------------------------------------------------------------------
     def heal_all(self) -> float:
         """Everything is well from now on; how much longer than usual a bot may need."""
         self._calm = True  # what is still aimed at a state does not strike any more
-        for heal in list(self._heals.values()):
+        for name, heal in list(self._heals.items()):
             heal()
+            self._settle(TROUBLES[name])
         use_up(self.world)
         in_force = bool(self._heals)
         self._heals.clear()

@@ -198,6 +198,15 @@ class Life:
         self.code: int | None = None
         self.why = ""
         self._scope = trio.CancelScope()
+        self._task: trio.lowlevel.Task | None = None
+
+    @property
+    def tasks(self) -> list[trio.lowlevel.Task]:
+        """All of this process, the first one included; none before it has begun."""
+        found = [self._task] if self._task is not None else []
+        for task in found:  # which grows meanwhile
+            found += (child for nursery in task.child_nurseries for child in nursery.child_tasks)
+        return found
 
     @property
     def dead(self) -> bool:
@@ -218,6 +227,7 @@ class Life:
     async def run(self) -> None:
         """From its start to its end; what would end the process ends this, with its exit code."""
         self.world.witness.life(self.number, "started")
+        self._task = trio.lowlevel.current_task()
         try:
             with self._scope, self.host.here():
                 await self._run()
@@ -340,9 +350,9 @@ class World:
         host = self.life.host
         return [each for each in self.internet.connections(self.hosts[name]) if each.client.host is host]
 
-    def heard_s(self) -> float:
-        """When the latest process of the bot last got something of the market; -inf before it did."""
-        return self.life.host.heard_s.get(self.hosts[STREAM], -math.inf) if self.lives else -math.inf
+    def heard_s(self, name: str = STREAM) -> float:
+        """When the latest process of the bot last got something from there; -inf before it did."""
+        return self.life.host.heard_s.get(self.hosts[name], -math.inf) if self.lives else -math.inf
 
     def say(self, order: Order) -> None:
         """The operator says a word to the bot, if there is one."""

@@ -1,7 +1,7 @@
 """S27: that the service manager is told the truth: READY=1 and WATCHDOG=1 only of a bot that is alive.
 
 What alive means is looked at from outside: the process lives and has been synchronised, and of late something of the
-market, and of an open session, has reached its machine.
+market, and of a session, has reached its machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Seen:
     market_s: float
     """The last bytes of the market, or since when nothing new has been in them."""
     session_s: float
-    """The last bytes of a session that is open; -inf where none is."""
+    """The last bytes of any session; -inf where there was none."""
 
 
 class Signs:
