@@ -197,7 +197,7 @@ def _told() -> Market:
     record = Market(bought=False)
     record.line("deposit", asset="ETH", amount="1")
     record.trades("1000")
-    record.referee.decided_by(record.at, "BASE", Decimal(1000))
+    record.referee.level_told(record.at, "BASE", Decimal(1000))
     return record
 
 
@@ -218,10 +218,10 @@ def test_behind_a_closed_gate_nothing_is_due() -> None:
     record = Market(bought=False)
     record.line("deposit", asset="ETH", amount="1")
     record.trades("1000")
-    record.referee.decided_by(record.at, "BASE", Decimal(1000), "closed")
+    record.referee.level_told(record.at, "BASE", Decimal(1000), "closed")
     record.trades("989", "988", "987", "986")
     assert record.named == []
-    record.referee.decided_by(record.at, "BASE", Decimal(1000), "open")
+    record.referee.level_told(record.at, "BASE", Decimal(1000), "open")
     record.trades("989", "988", "987", "986")
     assert record.named == ["L4"]
 
@@ -281,5 +281,5 @@ def test_a_gate_that_a_price_at_the_stop_has_closed_is_fine() -> None:
 def test_a_regime_that_is_told_to_begin_elsewhere_than_it_did_is_seen() -> None:
     for anchor, named in ((1000, []), (999, ["S12"])):
         record = Market()
-        record.referee.decided_by(record.at, "BASE", Decimal(anchor))
+        record.referee.level_told(record.at, "BASE", Decimal(anchor))
         assert record.named == named

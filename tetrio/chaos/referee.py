@@ -226,7 +226,7 @@ class Referee:
         self._case.now_s = at_s
         self._stops.said(word)
 
-    def decided_by(self, at_s: float, regime: str, anchor: Decimal | None, gate: str = "") -> None:
+    def level_told(self, at_s: float, regime: str, anchor: Decimal | None, gate: str = "") -> None:
         """The living process tells what it has decided, at which anchor; `gate`: that it is open or closed now."""
         self._case.now_s = at_s
         self._stops.decided(regime, anchor, gate)

@@ -199,9 +199,9 @@ class Witness:
             case "rebuilt", "decisions":
                 referee.taken_back(now)
             case "regime", _:
-                referee.decided_by(now, regime, anchor)
+                referee.level_told(now, regime, anchor)
             case "gate", _:
-                referee.decided_by(now, regime, anchor, str(fields["state"]))
+                referee.level_told(now, regime, anchor, str(fields["state"]))
 
     def written(self, sink: str, text: str) -> None:
         """A text has left the bot."""
