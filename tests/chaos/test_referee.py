@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from decimal import Decimal
 from typing import Any
 
 import attrs
 import pytest
+import trio
 
-from tetrio.chaos.referee import IN_FLIGHT_S, REMEMBERED, SESSIONS, Referee, Terms
+from tetrio.chaos.judge.case import IN_FLIGHT_S, REMEMBERED, Terms
+from tetrio.chaos.judge.sessions import REMEMBERED as SESSIONS
+from tetrio.chaos.referee import Referee
+from tetrio.chaos.trace import ZENO, Trace
+from tetrio.net import virtual
 
 SYNCED = ("userDataStream.subscribe", "account.status", "openOrders.status")
 NAME = "tt-abc123-aaaaa-1t-{}"
@@ -121,6 +126,17 @@ def test_a_reserve_is_nobody_s_to_sell() -> None:
     record.line("cancel", client_order_id=NAME.format(1))
     record.rested(2, qty="0.9001")
     assert record.named == ["S1"]
+
+
+@pytest.mark.parametrize(("reserve", "later_s", "named"), [("0.1", 5, []), ("0.1", 7, ["S1"]), ("0.01", 5, ["S1"])])
+def test_what_was_withdrawn_while_an_order_was_under_way_is_excused(
+    reserve: str, later_s: float, named: list[str]
+) -> None:
+    record = Record(reserve_base=Decimal(reserve))
+    record.line("withdraw", asset="ETH", amount="0.05")
+    record.at += later_s
+    record.rested(qty=str(1 - Decimal(reserve)))
+    assert record.named == named
 
 
 def test_more_filled_than_sent_is_seen() -> None:
@@ -371,14 +387,20 @@ def test_a_long_life_leaves_no_more_than_is_remembered() -> None:
     for number in range(1, REMEMBERED + 51):
         record.line("cancel", client_order_id=record.rested(number, qty="0.1"))
         record.referee.fill_told(record.at, 1, number)
+        record.at += 1
     for connection in range(2, SESSIONS + 52):
         record.line("disconnect", connection=connection - 1)
         record.connect(connection)
         record.answered("order.status", connection)
         record.at += 10
-    sizes = {name: len(held) for name, held in vars(record.referee).items() if isinstance(held, Sized)}
-    assert sizes["_sessions"] == SESSIONS + 1, "and the one that is open"
-    assert sizes["_numbers"] == REMEMBERED == max(sizes.values())
+    sizes = {
+        (type(judge).__name__, name): len(held)
+        for judge in vars(record.referee).values()
+        for name, held in getattr(judge, "__dict__", {}).items()
+        if isinstance(held, Sized)
+    }
+    assert sizes["Sessions", "_all"] == SESSIONS + 1, "and the one that is open"
+    assert sizes["Account", "numbers"] == REMEMBERED == max(sizes.values())
     assert record.named == []
     record.placed(NAME.format(1), SESSIONS + 51)
     assert record.named[0] == "S5", "though it was forgotten"
@@ -900,12 +922,31 @@ def _asked(record: Record, number: int, qty: str) -> None:
     record.replied(asked, 400, code=-2010, msg="Account has insufficient balance for requested action.")
 
 
-def test_asking_again_for_more_than_has_been_held_of_late_is_seen() -> None:
+def test_asking_for_more_than_has_been_held_of_late_is_seen() -> None:
     record = Record()
     _asked(record, 1, "1.1")
-    record.at += 60
+    assert record.named == ["S1"]
+
+
+def test_a_late_copy_excuses_one_order_and_not_the_next() -> None:
+    record = Record()
+    record.referee.copies_lag(record.at, lag=True)
+    _asked(record, 1, "1.1")
+    assert record.named == []
+    record.at += 5
     _asked(record, 2, "1.1")
     assert record.named == ["S1"]
+
+
+def test_a_copy_that_has_caught_up_long_ago_excuses_nothing() -> None:
+    for after_s, named in ((50, []), (70, ["S1"])):
+        record = Record()
+        record.referee.copies_lag(record.at, lag=True)
+        record.at += 10
+        record.referee.copies_lag(record.at, lag=False)
+        record.at += after_s
+        _asked(record, 1, "1.1")
+        assert record.named == named
 
 
 def test_asking_for_what_has_just_been_traded_away_is_fine() -> None:
@@ -918,8 +959,9 @@ def test_asking_for_what_has_just_been_traded_away_is_fine() -> None:
     assert record.named == []
 
 
-def test_asking_once_for_what_a_late_copy_has_told_is_fine() -> None:
+def test_a_late_copy_excuses_one_order_for_each_sum_that_is_held() -> None:
     record = Record()
+    record.referee.copies_lag(record.at, lag=True)
     _asked(record, 1, "1.1")
     record.line("deposit", asset="ETH", amount="0.01")
     record.at += 60
@@ -992,12 +1034,19 @@ def test_a_fill_whose_report_a_living_session_has_lost_is_not_asked_for() -> Non
     assert record.named == []
 
 
-def test_a_fill_that_late_copies_keep_back_need_not_be_told() -> None:
+@pytest.mark.parametrize(
+    ("begun_s", "over_s", "named"),
+    [(-5, 1e9, []), (30, 40, []), (-20, -1, ["S10"]), (61, 70, ["S10"])],
+    ids=["at the time", "soon after", "before", "long after"],
+)
+def test_a_fill_that_late_copies_keep_back_need_not_be_told(begun_s: float, over_s: float, named: list[str]) -> None:
     record = Record()
-    record.referee.copies_lag()
+    record.at += 100
+    record.referee.copies_lag(record.at + begun_s, lag=True)
+    record.referee.copies_lag(record.at + over_s, lag=False)
     _traded(record)
-    record.referee.fills_due(record.at + 16)
-    assert record.named == []
+    record.referee.fills_due(record.at + 90)
+    assert record.named == named
 
 
 def test_a_fill_of_a_moment_ago_need_not_be_told_yet() -> None:
@@ -1022,14 +1071,24 @@ def test_a_flow_that_nobody_sent_is_seen() -> None:
     assert record.named == ["S14"]
 
 
-def test_a_deposit_is_a_flow_and_late_copies_may_make_one_up() -> None:
+def test_a_deposit_is_a_flow() -> None:
     record = Record()
     record.at += 301
     record.line("deposit", asset="ETH", amount="0.01")
     record.referee.flow_told(record.at, {"ETH": "0.01", "FDUSD": "0"})
-    record.referee.copies_lag()
-    record.referee.flow_told(record.at, {"FDUSD": "5"})
     assert record.named == []
+
+
+def test_late_copies_may_make_a_flow_up_for_a_while() -> None:
+    for after_s, named in ((50, []), (70, ["S14"])):
+        record = Record()
+        record.at += 301
+        record.referee.copies_lag(record.at, lag=True)
+        record.referee.flow_told(record.at, {"FDUSD": "5"})
+        record.referee.copies_lag(record.at, lag=False)
+        record.at += after_s
+        record.referee.flow_told(record.at, {"FDUSD": "5"})
+        assert record.named == named
 
 
 # -- L6: how a process ends -------------------------------------------------------------------------------------------
@@ -1052,23 +1111,12 @@ def test_a_process_that_was_ready_may_not() -> None:
 
 def _chased(record: Record, times: int, every_s: float) -> None:
     for number in range(times):
+        record.referee.market(record.at, [])
         name = NAME.format(number)
         asked = record.placed(name)
         record.line("reject", client_order_id=name)
         record.replied(asked, 400, code=-2010, msg="Order would immediately match and take.")
         record.at += every_s
-
-
-def test_a_chase_without_a_pause_is_seen() -> None:
-    record = Record()
-    _chased(record, 41, 0.05)
-    assert record.named == ["S15"]
-
-
-def test_a_chase_that_backs_off_is_fine() -> None:
-    record = Record()
-    _chased(record, 100, 0.3)
-    assert record.named == []
 
 
 def _closed(record: Record, times: int, every_s: float) -> None:
@@ -1079,13 +1127,126 @@ def _closed(record: Record, times: int, every_s: float) -> None:
         record.at += every_s
 
 
-def test_a_cancel_that_knocks_at_a_closed_market_is_seen() -> None:
+@pytest.mark.parametrize(
+    ("knocks", "times", "every_s", "named"),
+    [
+        (_chased, 41, 0.05, ["S15"]),
+        (_chased, 100, 0.3, []),
+        (_closed, 6, 0.2, ["S15"]),
+        (_closed, 20, 30.0, []),
+    ],
+    ids=["a chase without a pause", "one that backs off", "a cancel at a closed market", "one that waits"],
+)
+def test_who_is_refused_pauses(
+    knocks: Callable[[Record, int, float], None], times: int, every_s: float, named: list[str]
+) -> None:
     record = Record()
-    _closed(record, 6, 0.2)
-    assert record.named == ["S15"]
+    knocks(record, times, every_s)
+    assert record.named == named
 
 
-def test_a_cancel_that_waits_for_the_market_is_fine() -> None:
+# -- L1, L2, L3: what is due after healing ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("invariant", "bound_s"), [("L1", 30.0), ("L2", 35.0), ("L3", 45.0)])
+@pytest.mark.parametrize("slack_s", [0.0, 60.0])
+def test_what_has_not_come_about_in_time_is_seen(invariant: str, bound_s: float, slack_s: float) -> None:
     record = Record()
-    _closed(record, 20, 30.0)
+    record.at = 100.0
+    record.referee.healed(record.at, slack_s)
+    record.at += bound_s + slack_s - 0.1
+    assert not record.referee.decided(record.at, invariant, so=False, sight="nothing rests")
     assert record.named == []
+    record.at += 0.1
+    assert record.referee.decided(record.at, invariant, so=False, sight="nothing rests")
+    assert record.named == [invariant]
+    assert "nothing rests" in record.referee.violations[0].what
+
+
+@pytest.mark.parametrize("invariant", ["L1", "L2", "L3"])
+def test_what_is_so_is_decided_however_late(invariant: str) -> None:
+    record = Record()
+    record.referee.healed(record.at)
+    assert record.referee.decided(record.at + 1000, invariant, so=True)
+    assert record.named == []
+
+
+# -- L7: requests follow from changes ---------------------------------------------------------------------------------
+
+
+def _asking(every_s: float, *, for_s: float = 30.0, changes: float = 0.0, method: str = "account.status") -> list[str]:
+    """What is found where something is asked for over and over, and the market changes so often a second."""
+    record = Record()
+    begun_s = record.at
+    while record.at < begun_s + for_s:
+        before, record.at = record.at, record.at + every_s
+        for _ in range(int(record.at * changes) - int(before * changes)):
+            record.referee.market(record.at, [])
+        record.answered(method)
+    return record.named
+
+
+def test_asking_over_and_over_for_what_has_not_changed_is_seen() -> None:
+    assert "L7" in _asking(0.03)
+    assert _asking(0.2) == []
+
+
+def test_what_changes_may_be_asked_for_more_often() -> None:
+    assert _asking(0.05, changes=10) == []
+    assert "L7" in _asking(0.05, changes=1)
+
+
+def test_placing_and_cancelling_in_a_loop_is_no_change() -> None:
+    record = Record()
+    for number in range(20):
+        record.at += 0.25
+        name = record.rested(number, qty="0.1")
+        record.answered("order.cancel", origClientOrderId=name)
+        record.line("cancel", client_order_id=name)
+    assert record.named == ["L7"]
+
+
+def test_a_chase_after_a_market_that_moves_is_fine() -> None:
+    record = Record()
+    for number in range(200):
+        record.at += 0.25
+        record.referee.market(record.at, [])
+        name = record.rested(number, qty="0.1")
+        record.line("cancel", client_order_id=name)
+    assert record.named == []
+
+
+def test_a_livelock_is_seen() -> None:
+    record = Record()
+    record.referee.stuck(12.5, "tetrio.live.executor.Executor.run")
+    assert record.named == ["L7"]
+    assert "executor" in record.referee.violations[0].what
+
+
+def test_tasks_that_hand_the_turn_to_each_other_are_a_livelock() -> None:
+    """Which the trace tells the referee of."""
+    trace = Trace()
+
+    async def turn() -> None:
+        for _ in range(ZENO // 2 + 1):
+            await trio.lowlevel.checkpoint()
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(turn)
+            nursery.start_soon(turn)
+
+    virtual.run(main, 1, [trace])
+    assert trace.stuck is not None
+    assert trace.stuck.endswith("turn")
+
+
+def test_tasks_between_whose_steps_time_goes_on_are_none() -> None:
+    trace = Trace()
+
+    async def main() -> None:
+        for _ in range(ZENO + 1):
+            await trio.sleep(0.001)
+
+    virtual.run(main, 1, [trace])
+    assert trace.stuck is None

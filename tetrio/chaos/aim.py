@@ -58,6 +58,11 @@ def nibble(world: World) -> None:
     world.market.nibble(world.resting_exit)
 
 
+def in_force(world: World) -> bool:
+    """Whether something is to go wrong on the exchange's side, or does."""
+    return any(told["state"] != "over" for told in world.exchange.mishaps.listing())
+
+
 def use_up(world: World) -> None:
     """What was to bring about a state, and has not struck, strikes no more."""
     for told in world.exchange.mishaps.listing():

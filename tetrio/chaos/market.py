@@ -29,6 +29,15 @@ class RoughMarket(Synthetic):
         super().__init__(rng, None, None, start_ns, events_per_s)
         self._whims = random.Random(f"{seed}:whims")  # noqa: S311 - draws of its own: the path is the same without
         self._pranks: collections.deque[Prank] = collections.deque()
+        self.on_happened: Callable[[], None] | None = None
+        """Called when a batch has happened, at that moment."""
+
+    def batches(self) -> Iterator[Batch]:
+        """The market; who asks for the next batch has let the last one happen."""
+        for batch in super().batches():
+            yield batch
+            if self.on_happened is not None:
+                self.on_happened()
 
     def _more(self, now_ms: int) -> Iterator[Batch]:
         while self._pranks:

@@ -12,7 +12,7 @@ import functools
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,14 +20,21 @@ import attrs
 import msgspec
 import trio
 
-from tetrio.chaos.aim import Aim, state_now, use_up
+from tetrio import log
+from tetrio.chaos.aim import Aim, in_force, state_now, use_up
+from tetrio.chaos.bot_api import TOKEN
 from tetrio.chaos.circumstances import drawn
 from tetrio.chaos.coverage import aims
-from tetrio.chaos.referee import BACK_S, RESOLVED_S, RESTING_S, UNKNOWN_STOP_S, Referee, Terms, Violation
+from tetrio.chaos.judge.case import Terms, Trade, Violation
+from tetrio.chaos.judge.leaks import Held
+from tetrio.chaos.judge.lives import UNKNOWN_STOP_S
+from tetrio.chaos.judge.signs import Seen
+from tetrio.chaos.market import RoughMarket
+from tetrio.chaos.referee import Referee
 from tetrio.chaos.states import state_of_request
 from tetrio.chaos.trace import Trace
-from tetrio.chaos.troubles import CHATTING, TROUBLES, Heal, Trouble, in_vain
-from tetrio.chaos.world import BEGIN_NS, STREAM, WS_API, Circumstances, Life, World, a_disk, running
+from tetrio.chaos.troubles import CHATTING, MARKET, TROUBLES, Heal, Trouble, in_vain
+from tetrio.chaos.world import BEGIN_NS, EVENTS_PER_S, STREAM, WS_API, Circumstances, Life, World, a_disk, running
 from tetrio.journal import Fact
 from tetrio.net import virtual
 from tetrio.net.internet import Connection, with_internet
@@ -52,6 +59,14 @@ AGREED_S = 15.0
 HORIZON_S = 600.0
 """Beyond the time that was asked for: what takes longer hangs."""
 FAULTS_PER_HOUR = 90.0
+SETTLED_S = 10.0
+"""After something has gone wrong: so long nothing is judged by how quickly the bot does it."""
+CALM_S = 45.0
+"""After all has been healed: by then what was asked of a Telegram that hangs has been given up."""
+TAKEN_S = 10.0
+"""What a stop that takes may need to have taken all."""
+NO_EXCUSE = CHATTING | {each.name for each in MARKET}
+"""Troubles that nothing may be slow for: those of Telegram's side, and prices."""
 
 
 @attrs.frozen(kw_only=True)
@@ -84,8 +99,12 @@ class Witness:
         self.on_first: list[str] = []
         self._unknown: set[str] = set()
         """Orders of which the process says that it does not know what became of them."""
+        self.seen: Callable[[], Seen] = lambda: Seen(market_s=math.inf, session_s=math.inf)
+        """What has reached the bot's machine of late; nobody has said that anything is missing."""
         self.heard_s: Callable[[], float] = lambda: math.inf
         """When the bot last got something of the market."""
+        self.disturbed: Callable[[], bool] = lambda: True
+        """Whether something is wrong that excuses a bot for being slow; nobody has said that nothing is."""
         self.undisturbed: Callable[[], bool] = lambda: True
         """Whether an answer of the exchange is certain to arrive, as far as other troubles go."""
 
@@ -105,6 +124,13 @@ class Witness:
         except RuntimeError:  # before the run's first moment: opening funds
             now = 0.0
         self.referee.audit(now, msgspec.json.decode(line))
+        self._look()
+
+    def market(self, trades: Sequence[Trade]) -> None:
+        """Something has happened on the market."""
+        if self.disturbed():
+            self.referee.disturbed(self._now(), SETTLED_S)
+        self.referee.market(self._now(), trades)
         self._look()
 
     def request(self, connection: int, message: str | bytes) -> None:
@@ -150,9 +176,52 @@ class Witness:
         elif fact.kind == "balance" and isinstance(flow := fact.fields.get("flow"), dict):
             self.referee.flow_told(self._now(), flow)
             self._look()
+        elif fact.kind in ("rebuilt", "regime", "gate"):
+            self._level(fact)
+            self._look()
+        elif fact.kind == "command" and fact.fields.get("done"):
+            self.referee.obeyed(self._now(), str(fact.fields["word"]))
         elif fact.kind == "fill":
             self.referee.fill_told(self._now(), number, fact.fields["trade_id"])
             self._look()
+
+    def _level(self, fact: Fact) -> None:
+        """Where it takes its stop to be."""
+        fields, referee, now = fact.fields, self.referee, self._now()
+        regime, anchor = (
+            str(fields.get("regime") or ""),
+            Decimal(str(fields["anchor"])) if fields.get("anchor") else None,
+        )
+        match fact.kind, fields.get("what"):
+            case "rebuilt", "state":
+                referee.rebuilt(now, regime, anchor, str(fields["gate"]))
+            case "rebuilt", "decisions":
+                referee.taken_back(now)
+            case "regime", _:
+                referee.level_told(now, regime, anchor)
+            case "gate", _:
+                referee.level_told(now, regime, anchor, str(fields["state"]))
+
+    def written(self, sink: str, text: str) -> None:
+        """A text has left the bot."""
+        self.referee.written(self._now(), sink, text)
+        self._look()
+
+    def signalled(self, number: int, lines: Sequence[str]) -> None:
+        """A process has told its service manager this."""
+        self.referee.written(self._now(), "service manager", *lines)
+        self.referee.signalled(self._now(), number, lines, self.seen())
+        self._look()
+
+    def chatted(self, world: World) -> None:
+        """All that was written to a chat, or shown to who has pressed a button."""
+        texts = [text for written in world.telegram.written for text in written.texts]
+        self.referee.written(self._now(), "chat", *texts, *world.telegram.notes)
+        self.referee.written(self._now(), "last words", *(life.why for life in world.lives))
+
+    def logged(self, level: str, name: str, text: str, /, **fields: object) -> None:
+        """A line of what the code and its libraries have to say."""
+        self.referee.written(self._now(), "log", text, *map(str, fields.values()))
 
     def said(self, word: str) -> None:
         """The operator said this."""
@@ -208,9 +277,13 @@ class Chaos:
         self._over = self._calm = False
         self._blind_s: float | None = None
         """Since when nothing new has been told of the market."""
+        self._lined_s = -math.inf
+        """When the bot's latest line to it was made."""
         witness.on_request = self._requested
         witness.heard_s = world.heard_s
         witness.undisturbed = lambda: len(self._heals) <= 1
+        witness.disturbed = self._disturbed
+        witness.seen = self._seen
 
     # -- living and dying -------------------------------------------------------------------------------------------
     async def keep_alive(self) -> None:
@@ -229,6 +302,21 @@ class Chaos:
                 if link not in seen:
                     seen.add(link)
                     self.witness.referee.breach("L9", trio.current_time(), f"a link to {name} {why}, and is held")
+            self._count()
+
+    def _count(self) -> None:
+        """What the living process holds."""
+        life = self.world.life
+        if not life.dead:
+            tasks = life.tasks
+            nurseries = sum(len(task.child_nurseries) for task in tasks)
+            held = Held(tasks=len(tasks), nurseries=nurseries, sockets=len(life.host.sockets))
+            self.witness.referee.looked(trio.current_time(), life.number, held, calm=self._is_calm())
+
+    def _is_calm(self) -> bool:
+        """Whether nothing at all is wrong, Telegram included, nor has been of late."""
+        since_s = max((at_s for at_s, _ in self._healed), default=-math.inf)
+        return not self._heals and trio.current_time() - since_s > CALM_S
 
     def _useless(self) -> Iterator[tuple[str, Connection, str]]:
         now = trio.current_time()
@@ -238,6 +326,17 @@ class Chaos:
                     yield name, link, f"has said nothing for {now - link.heard_s:.0f} s"
                 elif name == STREAM and self._blind_s is not None and now - max(self._blind_s, link.made_s) > most_s:
                     yield name, link, f"has said nothing new for {most_s:g} s"
+
+    def _seen(self) -> Seen:
+        market_s = self.world.heard_s()
+        self._lined_s = max([self._lined_s, *(link.made_s for link in self.world.links(STREAM))])
+        if self._blind_s is not None:  # but the first of each kind on a new line is new
+            market_s = min(market_s, max(self._blind_s, self._lined_s))
+        return Seen(market_s=market_s, session_s=self.world.heard_s(WS_API))
+
+    def _disturbed(self) -> bool:
+        """Whether something is in force that excuses a bot for being slow."""
+        return bool(self._heals.keys() - NO_EXCUSE) or in_force(self.world)
 
     # -- troubles ---------------------------------------------------------------------------------------------------
     async def rage(self) -> None:
@@ -288,12 +387,32 @@ class Chaos:
         if trouble.changes_rules:
             self.witness.referee.rules_changed(trio.current_time())
         if trouble.name == "replica-lag":
-            self.witness.referee.copies_lag()
+            self.witness.referee.copies_lag(trio.current_time(), lag=True)
+            heal = self._caught_up(heal)
         if trouble.blinds:
             self._blind_s = trio.current_time()
             heal = self._see_again(heal)
+        self._excuse(trouble)
         self._heals[trouble.name] = heal or (lambda: None)
         self.nursery.start_soon(self._heal_later, trouble, lasts_s)
+
+    def _caught_up(self, heal: Heal | None) -> Heal:
+        def both() -> None:
+            if heal is not None:
+                heal()
+            self.witness.referee.copies_lag(trio.current_time(), lag=False)
+
+        return both
+
+    def _excuse(self, trouble: Trouble) -> None:
+        if trouble.name not in NO_EXCUSE:
+            self.witness.referee.disturbed(trio.current_time(), trouble.slack_s + SETTLED_S)
+
+    def _settle(self, trouble: Trouble) -> None:
+        """It is healed: the bot has to get over it."""
+        self._excuse(trouble)
+        if trouble.changes_rules:
+            self.witness.referee.rules_changed(trio.current_time())
 
     def _see_again(self, heal: Heal | None) -> Heal:
         def both() -> None:
@@ -309,14 +428,16 @@ class Chaos:
         if heal is not None:
             heal()
             self._healed.append((trio.current_time(), trouble.slack_s))
+            self._settle(trouble)
             self.witness.trace.tell(f"healed {trouble.name}")
 
     # -- healing ----------------------------------------------------------------------------------------------------
     def heal_all(self) -> float:
         """Everything is well from now on; how much longer than usual a bot may need."""
         self._calm = True  # what is still aimed at a state does not strike any more
-        for heal in list(self._heals.values()):
+        for name, heal in list(self._heals.items()):
             heal()
+            self._settle(TROUBLES[name])
         use_up(self.world)
         in_force = bool(self._heals)
         self._heals.clear()
@@ -330,7 +451,7 @@ class Chaos:
 
 
 async def _until(holds: Callable[[], bool], within_s: float) -> bool:
-    with trio.move_on_after(max(0.0, within_s)):
+    with trio.move_on_after(within_s):
         while not holds():  # noqa: ASYNC110 - what is waited for has no event, and time is virtual
             await trio.sleep(LOOK_S)
         return True
@@ -341,37 +462,41 @@ class Demand:
     """After healing: back, resting, and a stop in order."""
 
     def __init__(self, world: World, referee: Referee, slack_s: float, quiet_s: float = QUIET_S) -> None:
-        self.world, self.referee, self.slack_s, self.quiet_s = world, referee, slack_s, quiet_s
+        self.world, self.referee, self.quiet_s = world, referee, quiet_s
         self._fills = referee.counts["fill"]
-        self.healed_s = trio.current_time()
-
-    def _left(self, bound_s: float) -> float:
-        return self.healed_s + bound_s + self.slack_s - trio.current_time()
+        referee.healed(trio.current_time(), slack_s)
 
     def _breach(self, invariant: str, what: str) -> None:
         self.referee.breach(invariant, trio.current_time(), what)
+
+    async def _due(self, invariant: str, so: Callable[[], bool]) -> bool:
+        """Whether it came about in time."""
+        while True:
+            found = so()
+            if self.referee.decided(trio.current_time(), invariant, found, self._sight()):
+                return found
+            await trio.sleep(LOOK_S)
 
     def _alive(self) -> Life | None:
         return None if self.world.life.dead else self.world.life
 
     async def all(self) -> None:
         """One after the other."""
-        if not await _until(
-            lambda: (life := self._alive()) is not None and life.status.phase == "ready", self._left(BACK_S)
-        ):
-            self._breach("L1", f"not back {BACK_S:g} s after healing: {self.world.life.status.detail}")
+        if not await self._due("L1", self._back):
             return
         self.world.say(Order(word="resume", by="chaos"))
-        if not await _until(self._exits, self._left(RESTING_S)):
-            self._breach("L2", f"no exit rests {RESTING_S:g} s after healing: {self._sight()}")
+        await self._due("L2", self._exits)
         await trio.sleep(self.quiet_s)
-        if not await _until(lambda: self._doubt() is None, self._left(RESOLVED_S)):
-            self._breach("L3", f"nothing is known of {self._doubt()} {RESOLVED_S:g} s after healing")
+        await self._due("L3", lambda: self._doubt() is None)
         await _until(lambda: not self._disagreement(), AGREED_S)
         if what := self._disagreement():
             self._breach("S11", f"{AGREED_S:g} s and more after healing {what}")
         self.referee.fills_due(trio.current_time())
         await self.stop()
+
+    def _back(self) -> bool:
+        life = self._alive()
+        return life is not None and life.status.phase == "ready"
 
     def _doubt(self) -> str | None:
         return self.referee.doubt(trio.current_time())
@@ -410,7 +535,8 @@ class Demand:
 
     def _sight(self) -> str:
         status = self.world.life.status
-        return f"phase {status.phase}, regime {status.regime}, armed {status.armed or 'nothing'}, {status.detail}"
+        sight = f"phase {status.phase}, regime {status.regime}, armed {status.armed or 'nothing'}, {status.detail}"
+        return f"{sight}, in doubt {doubt}" if (doubt := self._doubt()) else sight
 
     async def stop(self) -> None:
         """SIGTERM, and what must follow."""
@@ -440,9 +566,13 @@ def run_seed(
     told: dict[str, object] = {}
     with a_disk() as place:
         main = functools.partial(_live, seed, hours, rate, only, given, witness, Path(place), told)
-        virtual_s = virtual.run(main, seed, [trace])
+        undo = log.setup(witness.logged)
+        try:
+            virtual_s = virtual.run(main, seed, [trace])
+        finally:
+            undo()
     if trace.stuck is not None:
-        referee.breach("L7", virtual_s, f"a livelock in {trace.stuck}")
+        referee.stuck(virtual_s, trace.stuck)
     counts, cells = told["counts"], told["cells"]
     assert isinstance(counts, dict) and isinstance(cells, set), "the run has told both"
     return Result(
@@ -474,6 +604,7 @@ async def _live(
     async with with_internet(random.Random(f"{seed}:internet")) as internet:  # noqa: S311 - weather
         world = World(seed, given, internet, witness, place)
         async with running(world) as nursery:
+            referee.plant(TOKEN, world.signer.private_pem())
             chaos = Chaos(world, witness, nursery, FAULTS_PER_HOUR * rate, only)
             told["counts"], told["cells"] = chaos.counts, chaos.cells
             with trio.move_on_after(hours * 3600 + HORIZON_S) as horizon:
@@ -487,6 +618,7 @@ async def _live(
                 witness.trace.tell("healed")
                 await Demand(world, referee, slack_s).all()
                 chaos.end()
+            witness.chatted(world)
             if horizon.cancelled_caught:
                 referee.breach("hang", trio.current_time(), "the run does not come to its end")
         return trio.current_time()
@@ -495,6 +627,7 @@ async def _live(
 def terms_of(given: Circumstances) -> Terms:
     """What the referee must know of the circumstances."""
     settings = dict(text.split("=", 1) for text in given.settings)
+    rules = RoughMarket(0, BEGIN_NS, EVENTS_PER_S).rules
     return Terms(
         base="ETH",
         quote="FDUSD",
@@ -504,4 +637,22 @@ def terms_of(given: Circumstances) -> Terms:
         reserve_base=Decimal(settings.get("symbol.reserve_base", "0")),
         reserve_quote=Decimal(settings.get("symbol.reserve_quote", "0")),
         begin_ms=BEGIN_NS // 1_000_000,
+        least_qty=rules.min_qty_lots * rules.step_size,
+        least_notional=rules.min_notional,
+        hard_stop=Decimal(settings["strategy.hard_stop"]) if _stop_is_known(settings) else None,
+        stop_confirm=int(settings.get("strategy.stop_confirm", "1")),
+        flat_within_s=_flat_within_s(settings),
     )
+
+
+def _stop_is_known(settings: Mapping[str, str]) -> bool:
+    """Whether the record tells where a stop is: not by best prices."""
+    return "strategy.hard_stop" in settings and settings.get("strategy.reference", "trade") == "trade"
+
+
+def _flat_within_s(settings: Mapping[str, str]) -> float | None:
+    """From a stop to its last sale, where the book is liquid: it takes after some time, and again each second."""
+    after_s = float(settings.get("exit.escalate_after_s", 20))
+    if not after_s or "symbol.max_notional" in settings:
+        return None  # only the price bounds it; or what is sold at a time is bounded
+    return after_s + TAKEN_S

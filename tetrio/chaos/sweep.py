@@ -19,7 +19,8 @@ import trio
 
 from tetrio.chaos.aim import Aim, use_up
 from tetrio.chaos.circumstances import LIVELY
-from tetrio.chaos.referee import Referee, Violation
+from tetrio.chaos.judge.case import Violation
+from tetrio.chaos.referee import Referee
 from tetrio.chaos.run import Demand, Witness, terms_of
 from tetrio.chaos.states import state_of, state_of_request
 from tetrio.chaos.trace import Trace
@@ -82,7 +83,7 @@ class _Play:
         with a_disk() as place:
             virtual.run(functools.partial(self._main, Path(place), befall), self.seed, [self.trace])
         if self.trace.stuck is not None:
-            self.referee.breach("L7", 0.0, f"a livelock in {self.trace.stuck}")
+            self.referee.stuck(0.0, self.trace.stuck)
 
     async def _main(self, place: Path, befall: Callable[[World], None] | None) -> None:
         async with with_internet(random.Random(f"{self.seed}:internet")) as internet:  # noqa: S311 - weather

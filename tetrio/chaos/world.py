@@ -12,12 +12,13 @@ network, names, power, the date. Nothing here judges; what happens is told to a 
 from __future__ import annotations
 
 import functools
+import io
 import math
 import os
 import random
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -35,7 +36,7 @@ from tetrio.chaos.market import RoughMarket
 from tetrio.config import Config
 from tetrio.core.market import Side
 from tetrio.errors import TetrioError, leaves
-from tetrio.journal import Fact, Journal
+from tetrio.journal import Fact, Journal, StreamSink
 from tetrio.live.bot import Bot
 from tetrio.live.setup import Setup
 from tetrio.net.clock import NS
@@ -47,6 +48,7 @@ from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
 from tetrio.sim.face.venue import ACCOUNT
 from tetrio.sim.retention import FULL, Retention
 from tetrio.status import Status
+from tetrio.systemd import Notifier
 from tetrio.wire.sign import Signer
 
 REST, WS_API, STREAM, TELEGRAM = (
@@ -63,6 +65,8 @@ BEGIN_NS = 1_767_225_600 * NS
 EVENTS_PER_S = 1.0
 PORT = 443
 LAST_WORDS_S = 0.4
+WATCHDOG_USEC = 30_000_000
+"""As in the unit."""
 _MEMORY = Path("/dev/shm")  # noqa: S108 - made there are directories with names of their own
 
 
@@ -79,6 +83,9 @@ class Witness(Protocol):
     def audit(self, line: str) -> None:
         """A line of the exchange's record."""
 
+    def market(self, trades: Sequence[tuple[int, Decimal]]) -> None:
+        """Something has happened on the market; the number and price of each trade since the last time."""
+
     def request(self, connection: int, message: str | bytes) -> None:
         """The exchange has got a request."""
 
@@ -90,6 +97,12 @@ class Witness(Protocol):
 
     def fact(self, number: int, fact: Fact) -> None:
         """A line of its journal."""
+
+    def written(self, sink: str, text: str) -> None:
+        """A text has left the bot by that way."""
+
+    def signalled(self, number: int, lines: Sequence[str]) -> None:
+        """A process of the bot has told its service manager this."""
 
     def said(self, word: str) -> None:
         """The operator said this, and it was obeyed."""
@@ -113,18 +126,29 @@ class Witness(Protocol):
         """A connection to a face of the exchange has come about."""
 
 
-@attrs.frozen
-class _Lines:
-    """What the exchange writes its record to."""
+class _Lines(io.TextIOBase):
+    """What the exchange writes its record to, and a bot its journal: no file."""
 
-    tell: Callable[[str], None]
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
 
-    def write(self, text: str) -> int:
-        self.tell(text.rstrip("\n"))
+    def write(self, text: str, /) -> int:
+        self._tell(text.rstrip("\n"))
         return len(text)
 
-    def flush(self) -> None:
-        """Told already."""
+
+class Manager(Notifier):
+    """The service manager's end of the socket: it hears at once, and cannot be out of reach."""
+
+    def __init__(self, hear: Callable[[Sequence[str]], None]) -> None:
+        super().__init__()
+        self.present, self._hear = True, hear
+
+    def send(self, lines: Sequence[str]) -> bool:
+        """One datagram."""
+        self._hear(lines)
+        self.ready |= "READY=1" in lines
+        return True
 
 
 class TrueDate:
@@ -175,7 +199,8 @@ class Life:
         self.world, self.number = world, number
         self.host = world.internet.host(f"bot{number}")
         self.clock = world.clock
-        self.journal = Journal([], self.clock.now_ns)
+        sink = StreamSink(_Lines(self._write))  # type: ignore[arg-type]  # as much of a stream as the journal uses
+        self.journal = Journal([sink], self.clock.now_ns)
         self.journal.listeners.append(self._hear)
         self.status = Status(venue="live", symbol=world.market.symbol)
         self.bot = Bot(
@@ -186,6 +211,15 @@ class Life:
         self.code: int | None = None
         self.why = ""
         self._scope = trio.CancelScope()
+        self._task: trio.lowlevel.Task | None = None
+
+    @property
+    def tasks(self) -> list[trio.lowlevel.Task]:
+        """All of this process, the first one included; none before it has begun."""
+        found = [self._task] if self._task is not None else []
+        for task in found:  # which grows meanwhile
+            found += (child for nursery in task.child_nurseries for child in nursery.child_tasks)
+        return found
 
     @property
     def dead(self) -> bool:
@@ -196,9 +230,17 @@ class Life:
         if not self.host.dead:
             self.world.witness.fact(self.number, fact)
 
+    def _write(self, text: str) -> None:
+        self.world.witness.written("journal", text)
+
+    def _signal(self, lines: Sequence[str]) -> None:
+        if not self.host.dead:
+            self.world.witness.signalled(self.number, lines)
+
     async def run(self) -> None:
         """From its start to its end; what would end the process ends this, with its exit code."""
         self.world.witness.life(self.number, "started")
+        self._task = trio.lowlevel.current_task()
         try:
             with self._scope, self.host.here():
                 await self._run()
@@ -211,7 +253,8 @@ class Life:
             self.ended.set()
 
     async def _run(self) -> None:
-        around = Surroundings(state=self.world.state)
+        manager = Manager(self._signal)
+        around = Surroundings(state=self.world.state, notifier=manager, watchdog_usec=WATCHDOG_USEC)
         async with trio.open_nursery() as nursery:
             beside = Beside(self.world.config, around, self.bot, self.clock)
             await nursery.start(beside.run)
@@ -254,6 +297,9 @@ class World:
         self.signer, self.authority, contexts = _secrets(seed)
         self.exchange = Exchange(self._exchange_config())
         self.exchange.venue.addresses.on_banned = witness.told_away
+        self.market.on_happened = self._happened
+        self._traded_id = 0
+        """The latest trade of which the witness was told."""
         self.telegram = FakeBotApi(lambda: self.clock.now_ns() / NS)
         self.hosts = {name: internet.host(name) for name in contexts}
         knocked = witness.knocked
@@ -298,6 +344,16 @@ class World:
             state=self.state,
         )  # fmt: skip
 
+    def _happened(self) -> None:
+        venue, newer = self.exchange.venue, list[tuple[int, Decimal]]()
+        for trade in reversed(venue.recent):
+            if trade.trade_id <= self._traded_id:
+                break
+            newer.append((trade.trade_id, trade.price * venue.rules.tick_size))
+        if newer:
+            self._traded_id = newer[0][0]
+        self.witness.market(newer[::-1])
+
     @property
     def life(self) -> Life:
         """The latest process of the bot."""
@@ -308,9 +364,9 @@ class World:
         host = self.life.host
         return [each for each in self.internet.connections(self.hosts[name]) if each.client.host is host]
 
-    def heard_s(self) -> float:
-        """When the latest process of the bot last got something of the market; -inf before it did."""
-        return self.life.host.heard_s.get(self.hosts[STREAM], -math.inf) if self.lives else -math.inf
+    def heard_s(self, name: str = STREAM) -> float:
+        """When the latest process of the bot last got something from there; -inf before it did."""
+        return self.life.host.heard_s.get(self.hosts[name], -math.inf) if self.lives else -math.inf
 
     def say(self, order: Order) -> None:
         """The operator says a word to the bot, if there is one."""
