@@ -568,11 +568,12 @@ def run_seed(
         main = functools.partial(_live, seed, hours, rate, only, given, witness, Path(place), told)
         undo = log.setup(witness.logged)
         try:
-            virtual_s = virtual.run(main, seed, [trace])
+            virtual_s = virtual.run(functools.partial(trace.watch, main), seed, [trace])
         finally:
             undo()
-    if trace.stuck is not None:
-        referee.stuck(virtual_s, trace.stuck)
+    if virtual_s is None or trace.stuck is not None:
+        virtual_s = trace.now_s
+        referee.stuck(virtual_s, str(trace.stuck))
     counts, cells = told["counts"], told["cells"]
     assert isinstance(counts, dict) and isinstance(cells, set), "the run has told both"
     return Result(

@@ -81,9 +81,10 @@ class _Play:
     def run(self, befall: Callable[[World], None] | None = None) -> None:
         """From the beginning to the demand for progress; `befall` is called once the world is there."""
         with a_disk() as place:
-            virtual.run(functools.partial(self._main, Path(place), befall), self.seed, [self.trace])
+            main = functools.partial(self._main, Path(place), befall)
+            virtual.run(functools.partial(self.trace.watch, main), self.seed, [self.trace])
         if self.trace.stuck is not None:
-            self.referee.stuck(0.0, self.trace.stuck)
+            self.referee.stuck(self.trace.now_s, self.trace.stuck)
 
     async def _main(self, place: Path, befall: Callable[[World], None] | None) -> None:
         async with with_internet(random.Random(f"{self.seed}:internet")) as internet:  # noqa: S311 - weather

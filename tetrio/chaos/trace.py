@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import collections
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import trio
 
@@ -19,8 +20,7 @@ ZENO = 20_000
 """Steps at one instant: more are a livelock."""
 
 
-class Livelock(Exception):
-    """Time has stopped: tasks only hand the turn to each other."""
+T = TypeVar("T")
 
 
 class Trace(trio.abc.Instrument):
@@ -37,6 +37,14 @@ class Trace(trio.abc.Instrument):
         self._now = -1.0
         self._at_once = 0
         self.stuck: str | None = None
+        """A task of a livelock: time has stopped, and tasks only hand the turn to each other."""
+        self._life = trio.CancelScope()
+
+    async def watch(self, main: Callable[[], Awaitable[T]]) -> T | None:
+        """`main`, of a run that has this for an instrument; given up, and None, where it is `stuck`."""
+        with self._life:
+            return await main()
+        return None
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """A task is about to run."""
@@ -48,18 +56,24 @@ class Trace(trio.abc.Instrument):
         self._at_once += 1
         if self._at_once == ZENO:
             self.stuck = task.name
+            self._life.cancel()
         self._pieces.append(task.name)
         if len(self._pieces) >= GATHERED:
             self._sum_up()
         if self.on_step is not None:
             self.on_step(self.steps)
 
+    @property
+    def now_s(self) -> float:
+        """When the latest step was, virtual seconds."""
+        return max(self._now, 0.0)
+
     def tell(self, what: str) -> None:
         """Something worth reading has happened."""
         self._pieces.append(what)
         if len(self._pieces) >= GATHERED:
             self._sum_up()
-        self.recent.append(f"{max(self._now, 0.0):.6f} {what}")
+        self.recent.append(f"{self.now_s:.6f} {what}")
 
     def sha256(self) -> str:
         """Of everything so far."""
