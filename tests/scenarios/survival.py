@@ -221,17 +221,21 @@ class Seen:
     """What a run has shown."""
 
     troubles: collections.Counter[str] = attrs.field(factory=collections.Counter)
-    recovered_s: list[float] = attrs.field(factory=list)
+    recovered: dict[str, float] = attrs.field(factory=dict)
+    """The longest until the next order after each trouble, in seconds."""
     stopped: dict[str, float] = attrs.field(factory=dict)
     """The longest stop in each trouble, in seconds."""
     verdict: Verdict | None = None
 
+    def note(self, trouble: str, recovered_s: float) -> None:
+        """So long after `trouble` the next order came."""
+        self.recovered[trouble] = round(max(self.recovered.get(trouble, 0.0), recovered_s), 1)
+
     def __str__(self) -> str:
         assert self.verdict is not None, "the run is over"
-        worst = f"{max(self.recovered_s):.1f} s" if self.recovered_s else "-"
         fills = self.verdict.events.get("fill", 0)
         return (
-            f"{sum(self.troubles.values())} troubles {dict(self.troubles)}; next order after at most {worst}; "
+            f"{sum(self.troubles.values())} troubles {dict(self.troubles)}; next order after at most {self.recovered} s; "
             f"stops took at most {self.stopped} s; {len(self.verdict.exits)} exits, {fills} fills, at most "
             f"{self.verdict.most_live} live order, left open: {self.verdict.left_open or 'nothing'}"
         )
@@ -251,13 +255,13 @@ def kills(count: int, seed: int) -> Seen:
         for number in range(count):
             bot = on.trade()
             if number % 10 == 9:
-                seen.recovered_s.append(on.record.await_order(HEALED_S, bot))
+                seen.note("SIGKILL", on.record.await_order(HEALED_S, bot))
             time.sleep(rng.choice((rng.uniform(0.2, 1.2), rng.uniform(0.8, 4.0))))
             assert bot.poll() is None, f"the bot ended with {bot.returncode}: {on.told()[-2000:]}"
             bot.kill()
             bot.wait()
             seen.troubles["SIGKILL"] += 1
-        seen.recovered_s.append(on.record.await_order(HEALED_S, on.trade()))
+        seen.note("SIGKILL", on.record.await_order(HEALED_S, on.trade()))
         seen.end(on)
     return seen
 
@@ -279,7 +283,7 @@ def network(seconds: float, seed: int) -> Seen:
                 on.say(trouble)
                 time.sleep(rng.uniform(0, 12))
                 on.say("heal")
-            seen.recovered_s.append(on.record.await_order(HEALED_S, bot))
+            seen.note(trouble, on.record.await_order(HEALED_S, bot))
             time.sleep(rng.uniform(0, 3))
         seen.end(on)
     return seen
@@ -292,7 +296,7 @@ def stops(count: int, seed: int) -> Seen:
         for number in range(count):
             bot, told = on.trade(), len(on.told())
             if number % 4:
-                seen.recovered_s.append(on.record.await_order(HEALED_S, bot))
+                seen.note("start", on.record.await_order(HEALED_S, bot))
             time.sleep(rng.uniform(0, 2))
             trouble = rng.choice(TROUBLES) if number % 2 else ""
             seen.troubles[trouble or "none"] += 1

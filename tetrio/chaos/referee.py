@@ -13,8 +13,8 @@ name, at the moment of the event that shows it. Pure: times are given to it. It 
     S5  no client order id twice               S21 only own orders are cancelled, never all of them
     S6  post-only, but for what may take       S22 one process at a time sends
     S7  orders fit the symbol's rules          S23 nothing follows a broken frame
-    S8  nothing is sent while the market       S29 nothing is sent before ready
-        says nothing                           S30 every balance is accounted for
+    S8  nothing but a protective stop is sent  S29 nothing is sent before ready
+        while the market says nothing          S30 every balance is accounted for
     S9  nothing is sent before a session has   F130 a halt sends nothing but cancels
         been synchronised
     S10 own fills are told, and told once      S18 no secret gets out, by any sink
@@ -235,6 +235,11 @@ class Referee:
         """The living process tells the state that it has rebuilt."""
         self._case.now_s = at_s
         self._stops.rebuilt(regime, anchor, gate)
+
+    def anchor_unknown(self, at_s: float) -> None:
+        """The living process tells that nothing gives it the anchor of its regime."""
+        self._case.now_s = at_s
+        self._stops.anchor_unknown()
 
     def taken_back(self, at_s: float) -> None:
         """The living process tells that it takes back what it has decided."""

@@ -45,8 +45,8 @@ WARM_S = 15.0
 AIMED = 0.8
 """Share of the troubles that are aimed at a state, in the order of `coverage.aims`; the others strike at once."""
 LOOK_S = 0.2
-LINKS_EVERY_S, SILENT_S = 1.0, {WS_API: 25.0, STREAM: 16.0}
-"""How often the bot's links are looked at, and how long one may be silent: on the one a ping every 10 s is answered
+LINKS_EVERY_S, SILENT_S = 1.0, {WS_API: 16.0, STREAM: 16.0}
+"""How often the bot's links are looked at, and how long one may be silent: on the one a ping every 5 s is answered
 within 5, on the other nothing is read on for 5, or while something is asked for that is missing, 10.
 """
 AT_ONCE = 3
@@ -195,6 +195,8 @@ class Witness:
         match fact.kind, fields.get("what"):
             case "rebuilt", "state":
                 referee.rebuilt(now, regime, anchor, str(fields["gate"]))
+            case "rebuilt", "anchor":
+                referee.anchor_unknown(now)
             case "rebuilt", "decisions":
                 referee.taken_back(now)
             case "regime", _:

@@ -51,6 +51,7 @@ from tetrio.wire.request import (
     Reply,
     cancel_replace_result,
     is_bad_symbol,
+    is_cancel_rejected,
     is_filter_failure,
     is_insufficient_balance,
     is_market_closed,
@@ -126,6 +127,8 @@ class Executor:
         self._refused_book: tuple[int, int] | None = None
         self._refused_ticks: int | None = None
         self._pegs_refused = False
+        self._overtaken = ""
+        """The latest order that could not be replaced, since it was filled meanwhile."""
 
     @property
     def _rules(self) -> SymbolRules:
@@ -322,7 +325,12 @@ class Executor:
         if result.placed is not None:
             self._took(order, result.placed)
             return
-        self._refused(order, result.new_error or result.cancel_error or ErrorBody(0, "the new order was not attempted"))
+        refusal = result.new_error or result.cancel_error or ErrorBody(0, "the new order was not attempted")
+        if result.cancel_ok is False and is_cancel_rejected(refusal) and old.client_order_id != self._overtaken:
+            self._overtaken = old.client_order_id  # by a fill: that is no refusal, unless it is told again and again
+            self._sleeve.learn(order.client_order_id, OrderEvent.REJECT, code=refusal.code)
+            return
+        self._refused(order, refusal)
 
     async def _cancel(self, action: Cancel) -> None:
         order = action.order

@@ -188,6 +188,11 @@ def is_unknown_order(error: Refusal) -> bool:
     return _is(error, UNKNOWN_ORDER)
 
 
+def is_cancel_rejected(error: Refusal) -> bool:
+    """There was nothing to cancel any more, or not as it was asked for."""
+    return error.code == CANCEL_REJECTED and not is_market_closed(error)
+
+
 def is_market_closed(error: Refusal) -> bool:
     """The symbol does not trade now; the code differs by where it is noticed."""
     return error.msg.startswith(MARKET_CLOSED[1].rstrip("."))

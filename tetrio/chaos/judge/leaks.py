@@ -12,8 +12,8 @@ import attrs
 from tetrio.chaos.judge.case import Case
 from tetrio.chaos.judge.sessions import Sessions
 
-LOOKS = 10
-"""That make a stretch."""
+LOOKS = 20
+"""That make a stretch: longer than the look at the balances that follows each sync waits."""
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,7 @@ import math
 
 import msgspec
 
-from tetrio.chaos.judge.account import Account, Asking
+from tetrio.chaos.judge.account import PROTECTIVE, Account, Asking
 from tetrio.chaos.judge.case import IN_FLIGHT_S, JUMPSTART, OWN, Case, Line, reason
 from tetrio.chaos.judge.churn import Churn
 from tetrio.chaos.judge.lives import Roll
@@ -124,7 +124,8 @@ class Requests:
         self._in_step(session, name, life)
         stamped_s = self._stamped_s(params)
         self._asking.asks(name, life, params, min(self._case.now_s, stamped_s))
-        self._in_sight(name, life, min(self._case.now_s, stamped_s - STAMP_OFF_S))
+        if params.get("type") not in PROTECTIVE:  # which is for when nobody looks
+            self._in_sight(name, life, min(self._case.now_s, stamped_s - STAMP_OFF_S))
         self._allowed(name, life, min(self._case.now_s - IN_FLIGHT_S, stamped_s - STAMP_OFF_S))
         self._stops.sent(name, life, str(params.get("side")))
         if life not in self._roll.dead_s:  # last words that come late say nothing of the living

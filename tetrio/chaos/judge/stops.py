@@ -258,6 +258,13 @@ class Stops:
             self._case.breach("S12", f"rebuilt: {told}; it was BASE, anchor {level.anchor}, gate open")
         level.believed(regime, anchor, gate)
 
+    def anchor_unknown(self) -> None:
+        """A process tells that it has found no trade that began a regime: its stop is reckoned from its first price."""
+        level = self._level
+        if level.recorded and level.reached_s is None and not level.near:
+            self._case.breach("S12", f"rebuilt: no anchor; it was BASE, anchor {level.anchor}")
+        level.forget()
+
     def taken_back(self) -> None:
         """What the process has told was wrong: a trade of its own was told to it late."""
         if not self._level.recorded:
