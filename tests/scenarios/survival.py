@@ -235,8 +235,9 @@ class Seen:
         assert self.verdict is not None, "the run is over"
         fills = self.verdict.events.get("fill", 0)
         return (
-            f"{sum(self.troubles.values())} troubles {dict(self.troubles)}; next order after at most {self.recovered} s; "
-            f"stops took at most {self.stopped} s; {len(self.verdict.exits)} exits, {fills} fills, at most "
+            f"{sum(self.troubles.values())} troubles {dict(self.troubles)}; "
+            f"next order after at most {self.recovered} s; stops took at most {self.stopped} s; "
+            f"{len(self.verdict.exits)} exits, {fills} fills, at most "
             f"{self.verdict.most_live} live order, left open: {self.verdict.left_open or 'nothing'}"
         )
 
