@@ -14,7 +14,7 @@ import trio
 from tests.chaos.test_referee import Record
 from tetrio import log
 from tetrio.chaos.bot_api import TOKEN
-from tetrio.chaos.judge.leaks import Held
+from tetrio.chaos.judge.leaks import LOOKS, Held
 from tetrio.chaos.judge.signs import Seen
 from tetrio.chaos.referee import Referee
 from tetrio.chaos.run import Witness, terms_of
@@ -172,18 +172,24 @@ def _looked(
     return record.named
 
 
-@pytest.mark.parametrize("what", ["tasks", "nurseries", "sockets"])
-def test_one_more_than_before_is_seen(what: str) -> None:
+@pytest.mark.parametrize(("what", "more"), [("tasks", 1), ("nurseries", 1), ("sockets", 2)])
+def test_more_than_before_is_seen(what: str, more: int) -> None:
     record = Record()
-    assert _looked(record, 10) == []
-    assert _looked(record, 9, {what: 1}) == []
-    assert _looked(record, 1, {what: 1}) == ["S28"]
+    assert _looked(record, LOOKS) == []
+    assert _looked(record, LOOKS - 1, {what: more}) == []
+    assert _looked(record, 1, {what: more}) == ["S28"]
+
+
+def test_the_socket_on_which_telegram_is_listened_to_is_no_leak() -> None:
+    record = Record()
+    assert _looked(record, LOOKS) == []
+    assert _looked(record, LOOKS, {"sockets": 1}) == []
 
 
 def test_what_is_there_for_a_moment_is_no_leak() -> None:
     record = Record()
-    _looked(record, 10)
-    for _ in range(20):
+    _looked(record, LOOKS)
+    for _ in range(2 * LOOKS):
         _looked(record, 4, {"tasks": 3, "sockets": 1})
         _looked(record, 1)
     assert record.named == []
@@ -191,18 +197,18 @@ def test_what_is_there_for_a_moment_is_no_leak() -> None:
 
 def test_what_is_there_while_something_is_wrong_is_no_leak() -> None:
     record = Record()
-    _looked(record, 10)
-    assert _looked(record, 20, {"tasks": 3}, calm=False) == []
+    _looked(record, LOOKS)
+    assert _looked(record, 2 * LOOKS, {"tasks": 3}, calm=False) == []
     record.referee.disturbed(record.at, 30)
-    assert _looked(record, 20, {"tasks": 3}) == []
+    assert _looked(record, 2 * LOOKS, {"tasks": 3}) == []
     record.line("disconnect", connection=1, face="ws_api")
     record.at += 60
-    assert _looked(record, 20, {"tasks": 3}) == []
+    assert _looked(record, 2 * LOOKS, {"tasks": 3}) == []
 
 
 def test_another_process_may_hold_more() -> None:
     record = Record()
-    _looked(record, 10)
+    _looked(record, LOOKS)
     record.reborn()
-    assert _looked(record, 10, {"tasks": 5}, number=2) == []
-    assert _looked(record, 10, {"tasks": 6}, number=2) == ["S28"]
+    assert _looked(record, LOOKS, {"tasks": 5}, number=2) == []
+    assert _looked(record, LOOKS, {"tasks": 6}, number=2) == ["S28"]

@@ -224,7 +224,7 @@ async def open_link(
     Errors of the link end the block; like everything from a nursery they come in groups: use `except*`.
     """
     address, access = Address.parse(url), access or Access()
-    await access.connect(address.host)
+    await access.connect(address.host, address.port)
     try:
         stream = await dial(address, CONNECT_S)
     except LinkLost as error:

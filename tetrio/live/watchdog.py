@@ -53,7 +53,7 @@ class Patience:
 
     first_s: float = 0.5
     most_s: float = 18.0
-    healthy_s: float = 60.0
+    healthy_s: float = 10.0
     """An epoch that was ready and lived so long wipes out earlier failures."""
     connect_deadline_s: float = 30.0
     """Without one epoch that became ready: give up after this."""

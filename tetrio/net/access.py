@@ -1,28 +1,44 @@
 """When the exchange may be asked: one place that knows, for every task of the process and across epochs.
 
 A ban (429, 418) is the address's: until it is over nothing is asked of any host. A host whose certificate is wrong, or
-which will not have us, is left alone for a while. And connections are made within a budget, by a bucket of tokens: a
-few at once after a loss, then one now and then, so that in 5 minutes there are never more than 30 (Binance cuts off at
-300, for all that share the address) and none has to be waited for long.
+which will not have us, is left alone for a while. And connections are made within a budget, by a bucket of tokens for
+each service (orders, market): a few at once after a loss, then one now and then, so that in 5 minutes there are never
+more than 30 to it (Binance cuts off at 300, for all that share the address) and none has to be waited for long.
 """
 
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 
+import attrs
 import trio
 
 from tetrio.errors import LinkBarred, LinkLost
 from tetrio.net import entropy
 from tetrio.net.clock import machine_s
 
-BURST = 10  # five epochs: each takes two, the account link and the market line
+BURST = 10  # epochs: each takes one of either service, for the account link and the market line
 EVERY_S = 15.0  # BURST and 300 / EVERY_S are 30; below the longest back-off, so that an outage does not use them up
 TLS_S = 30.0
 BARRED_S = 900.0
 MISBEHAVED_S = 25.0  # closed with 1008: longer than any ordinary back-off
 BAN_S = {429: 60.0, 418: 120.0}  # where no time is named: a window of request weight; the shortest ban
 JITTER_S = 1.0
+
+
+@attrs.define
+class _Bucket:
+    """Tokens of one service."""
+
+    tokens: float = BURST
+    filled_at: float = 0.0
+
+    def take(self, now: float) -> float:
+        """One of them; how many tokens have to come in before it is there: each waits for one of its own."""
+        self.tokens = min(BURST, self.tokens + (now - self.filled_at) / machine_s(EVERY_S)) - 1
+        self.filled_at = now
+        return max(0.0, -self.tokens)
 
 
 class Access:
@@ -33,7 +49,7 @@ class Access:
         self._banned_until = 0.0
         self._banned_why = ""
         self._barred: dict[str, tuple[float, str]] = {}
-        self._tokens, self._filled_at = float(BURST), 0.0
+        self._buckets: defaultdict[str, _Bucket] = defaultdict(_Bucket)
         self.hurried = False
         """A stop has no time to wait for the budget; bans it obeys."""
         self.connections = 0
@@ -56,25 +72,14 @@ class Access:
             why = self._barred[host][1]
             raise LinkLost(f"{host} is left alone for {left:.0f} s: {why}", kind="barred", retry_after_s=left)
 
-    async def connect(self, host: str) -> None:
+    async def connect(self, host: str, port: int = 443) -> None:
         """To be asked before each WebSocket connection: waits for the budget; LinkLost as `check_host`."""
         self.check_host(host)
         self.connections += 1
-        self._fill()
-        self._tokens -= 1
-        if self._tokens < 0 and not self.hurried:  # each waits for a token of its own
-            await trio.sleep(-self._tokens * machine_s(EVERY_S))
+        owed = self._buckets[f"{host}:{port}"].take(trio.current_time())
+        if owed and not self.hurried:
+            await trio.sleep(owed * machine_s(EVERY_S))
             self.check()
-
-    def wait_s(self, connections: int) -> float:
-        """How long `connections` would have to wait for the budget now, s of the machine."""
-        self._fill()
-        return max(0.0, connections - self._tokens) * EVERY_S
-
-    def _fill(self) -> None:
-        now = trio.current_time()
-        self._tokens = min(BURST, self._tokens + (now - self._filled_at) / machine_s(EVERY_S))
-        self._filled_at = now
 
     def ban(self, for_s: float, why: str) -> None:
         """The exchange wants to be left alone by this address: for as long, and a little more."""

@@ -148,7 +148,7 @@ async def open_line(
     """
     access = access or Access()
     address = Address.parse(f"{url.rstrip('/')}/stream?streams={'/'.join(streams)}")
-    await access.connect(address.host)
+    await access.connect(address.host, address.port)
     try:
         stream = await dial(address, CONNECT_S)
     except LinkLost as error:
