@@ -233,8 +233,9 @@ def test_an_order_that_goes_on_locking_what_a_stop_has_to_sell_is_seen() -> None
     record = Market()
     record.sells(SELL.format(2))
     record.trades("989")
-    record.sent("order.place", newClientOrderId=STOP.format(3), side="SELL", quantity="1", price="989")
+    asked = record.sent("order.place", newClientOrderId=STOP.format(3), side="SELL", quantity="1", price="989")
     record.line("reject", client_order_id=STOP.format(3))
+    record.replied(asked, 400, code=-2010, msg="Account has insufficient balance for requested action.")
     record.trades("988", "987")
     assert record.named == []
     record.trades("986", "985")
@@ -265,7 +266,7 @@ def test_a_process_that_comes_back_with_another_stop_is_seen(
     record.trades("995")
     record.referee.life(record.at, 1, "killed")
     record.reborn()
-    record.referee.rebuilt(record.at, "BASE", Decimal(anchor), gate)
+    record.referee.rebuilt(record.at, "BASE", Decimal(anchor), gate, "t")
     assert record.named == named
 
 
@@ -274,7 +275,7 @@ def test_a_gate_that_a_price_at_the_stop_has_closed_is_fine() -> None:
     record.trades("990")
     record.referee.life(record.at, 1, "killed")
     record.reborn()
-    record.referee.rebuilt(record.at, "BASE", Decimal(1000), "closed")
+    record.referee.rebuilt(record.at, "BASE", Decimal(1000), "closed", "t")
     assert record.named == []
 
 
@@ -283,3 +284,20 @@ def test_a_regime_that_is_told_to_begin_elsewhere_than_it_did_is_seen() -> None:
         record = Market()
         record.referee.level_told(record.at, "BASE", Decimal(anchor))
         assert record.named == named
+
+
+def test_a_level_that_only_the_bot_has_told_is_not_held_against_a_fold_from_a_manual_exit() -> None:
+    for record, named in ((_told(), []), (Market(), ["S12"])):
+        record.trades("995")
+        record.referee.life(record.at, 1, "killed")
+        record.reborn()
+        record.referee.rebuilt(record.at, "BASE", Decimal(998), "closed", "m")
+        assert record.named == named
+
+
+def test_a_stop_that_is_due_while_all_is_sold_at_the_operator_s_word_is_none() -> None:
+    record = _told()
+    record.referee.said(record.at, "flatten")
+    record.referee.level_told(record.at, "BASE", Decimal(1000), "open")
+    record.trades("989", "988", "987", "986", "985")
+    assert record.named == []

@@ -56,3 +56,18 @@ def test_a_fill_between_a_jumpstarts_balances_and_its_trades_is_no_flow(tmp_path
     assert flows == []
     assert [fact["regime"] for fact in run.facts if fact["kind"] == "regime"] == ["BASE", "QUOTE"]
     assert Decimal(fill["last_qty"]) == 1
+
+
+@pytest.mark.fault("F43", "F44")
+@pytest.mark.parametrize(
+    "how",
+    [
+        "fail:order.cancel:-1007:not", "fail:order.cancel:-1007:executed", "lose-request:order.cancel",
+        "lose-reply:order.cancel",
+    ],
+)  # fmt: skip
+def test_no_second_deep_order_is_placed_beside_one_whose_cancel_is_not_confirmed(tmp_path: Path, how: str) -> None:
+    path = market(tmp_path / "market.txt", (STILL, HIGH, BACK, LIFTED), 80, traded_before="3412.36")
+    run = played(Fault(), path, "account.reconcile=jumpstart", faults=(how,))
+    assert (run.clean, run.verdict.most_live, run.verdict.left_open) == (True, 1, [])
+    assert "was not confirmed" in run.epochs_ended()[0]

@@ -231,10 +231,10 @@ class Referee:
         self._case.now_s = at_s
         self._stops.decided(regime, anchor, gate)
 
-    def rebuilt(self, at_s: float, regime: str, anchor: Decimal | None, gate: str) -> None:
-        """The living process tells the state that it has rebuilt."""
+    def rebuilt(self, at_s: float, regime: str, anchor: Decimal | None, gate: str, why: str) -> None:
+        """The living process tells the state that it has rebuilt, and why the exit was that it began from."""
         self._case.now_s = at_s
-        self._stops.rebuilt(regime, anchor, gate)
+        self._stops.rebuilt(regime, anchor, gate, why)
 
     def anchor_unknown(self, at_s: float) -> None:
         """The living process tells that nothing gives it the anchor of its regime."""

@@ -194,7 +194,7 @@ class Witness:
         )
         match fact.kind, fields.get("what"):
             case "rebuilt", "state":
-                referee.rebuilt(now, regime, anchor, str(fields["gate"]))
+                referee.rebuilt(now, regime, anchor, str(fields["gate"]), str(fields.get("reason") or ""))
             case "rebuilt", "anchor":
                 referee.anchor_unknown(now)
             case "rebuilt", "decisions":

@@ -16,7 +16,7 @@ import trio
 from tetrio.core.kernel import Command, Word
 from tetrio.core.market import Fill, Holdings, Side
 from tetrio.core.orders import JUMPSTART, Names, OrderEvent, OrderName, OwnOrder, event_of
-from tetrio.errors import LinkLost, LinkSlow, LinkStale, OrderRejected, UnsafeError, WireError
+from tetrio.errors import LinkError, LinkLost, LinkSlow, LinkStale, OrderRejected, OrderUnknown, UnsafeError, WireError
 from tetrio.journal import Journal
 from tetrio.live.link import Link, refused
 from tetrio.live.reckoning import Known, Reckoning
@@ -283,10 +283,23 @@ class Account:
         except trio.TooSlowError:
             raise LinkStale(f"no balances were pushed within {PUSH_S:g} s of a jumpstart order") from None
         finally:
-            with trio.CancelScope(shield=True), trio.move_on_after(machine_s(PUSH_S)):
-                raise_for(await self._link.request("order.cancel", {"symbol": rules.name, "orderId": placed.order_id}))
-                self._sleeve.learn(name, OrderEvent.CANCEL)
+            withdrawn = await self._withdraw(name, placed.order_id)
+        if not withdrawn:  # nothing is sent beside it: the next sync finds it, or its end
+            raise LinkStale(f"the cancel of jumpstart order {name} was not confirmed within {PUSH_S:g} s")
         return True
+
+    async def _withdraw(self, name: str, number: int) -> bool:
+        """Cancel a deep order again; whether the exchange has confirmed it."""
+        params = {"symbol": self._sleeve.rules.name, "orderId": number}
+        with trio.CancelScope(shield=True), trio.move_on_after(machine_s(PUSH_S)):
+            try:
+                raise_for(await self._link.request("order.cancel", params))
+            except (LinkError, OrderRejected, OrderUnknown) as error:
+                self._journal.write("refused", what="jumpstart", client_order_id=name, why=str(error))
+            else:
+                self._sleeve.learn(name, OrderEvent.CANCEL)
+                return True
+        return False
 
     # -- following ------------------------------------------------------------------------------------------------
     async def run(self, out: trio.MemorySendChannel[Inbound], wake: Callable[[], None]) -> None:

@@ -20,6 +20,8 @@ NO_SUCH_ORDER = -2013
 ABSENT_AFTER_S, PROBES = 10.0, 2
 """After so long, and so many answers that there is none, an order never was."""
 
+ANSWER_S = 3.0
+"""So long it waits for an answer, whatever the record shows meanwhile."""
 DOUBT_S, ASKS_EVERY_S = 45.0, 3.0
 """So long it may take to find out (L3), and so often it asks at least."""
 
@@ -89,10 +91,11 @@ class Outcomes:
 
     def busy(self) -> bool:
         """Whether the bot may be finding out what became of an order: until then it must not send another."""
-        now, doubt = self._case.now_s, self.in_doubt()
+        now, doubt, latest = self._case.now_s, self.in_doubt(), self.latest
         _, since_s, asked_s = self._asks
         asks = now - asked_s < ASKS_EVERY_S and now - since_s < DOUBT_S
-        return asks or (doubt is not None and now - doubt.at_s < DOUBT_S)
+        waits = latest is not None and not latest.answered and now - latest.at_s < ANSWER_S
+        return asks or waits or (doubt is not None and now - doubt.at_s < DOUBT_S)
 
     def in_doubt(self) -> Mutation | None:
         """The latest mutation, where nothing has told what became of it."""

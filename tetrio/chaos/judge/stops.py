@@ -81,6 +81,8 @@ class Level:
         self.reached_s: float | None = None
         self.paused = False
         """No stop is armed meanwhile."""
+        self.flattened = False
+        """All is being sold at once by the operator's word: that goes on whatever the price."""
         self._lowest = Decimal(0)
         """The lowest price since the anchor."""
         self._since_id = self._last_id = 0
@@ -136,7 +138,7 @@ class Level:
 
     def believed(self, regime: str, anchor: Decimal | None, gate: str) -> None:
         """The bot tells what it takes for so; it counts where the record tells nothing."""
-        if self.recorded or self.paused or not self._sells or self._case.terms.hard_stop is None:
+        if self.recorded or self.paused or self.flattened or not self._sells or self._case.terms.hard_stop is None:
             return
         if regime != "BASE" or anchor is None:
             self.forget()
@@ -169,6 +171,7 @@ class Level:
         before, self._sells = self._sells, self.worth >= 1
         if self._sells is not before:
             self.forget()
+            self.flattened = False
             if self._sells and fill is not None and self._begins(fill):
                 self._set(self._price, fill["trade_id"], recorded=True)
 
@@ -218,6 +221,9 @@ class Stops:
         """A word of the operator's was obeyed."""
         if word in ("pause", "resume"):
             self._level.paused = word == "pause"
+        self._level.flattened |= word == "flatten"
+        if word in ("pause", "disarm", "halt"):
+            self._level.flattened = False
         if word in ("pause", "flatten") or (word == "disarm" and self._level.reached_s is not None):
             self._level.forget()
         self._unseen_s = self._case.now_s
@@ -249,10 +255,15 @@ class Stops:
             self._case.breach("S12", f"the anchor of BASE is told as {anchor}, and the trade was at {level.anchor}")
         level.believed(regime, anchor, self._gate)
 
-    def rebuilt(self, regime: str, anchor: Decimal | None, gate: str) -> None:
-        """A process tells the state that it has rebuilt."""
+    def rebuilt(self, regime: str, anchor: Decimal | None, gate: str, why: str) -> None:
+        """A process tells the state that it has rebuilt; `why` is of the exit from which it has folded, "" where it
+        has only gone on.
+
+        Where that was no take-profit nobody can know whether the gate was open then, unless the record tells.
+        """
         self._gate, level = gate, self._level
         known = level.anchor is not None and level.reached_s is None and not level.near
+        known = known and (level.recorded or why in ("", TAKE_PROFIT))
         if known and (regime, anchor, gate) != ("BASE", level.anchor, "open"):
             told = f"{regime or 'no regime'}, anchor {anchor}, gate {gate}"
             self._case.breach("S12", f"rebuilt: {told}; it was BASE, anchor {level.anchor}, gate open")
