@@ -61,6 +61,8 @@ HORIZON_S = 600.0
 FAULTS_PER_HOUR = 90.0
 SETTLED_S = 10.0
 """After something has gone wrong: so long nothing is judged by how quickly the bot does it."""
+BLIND_S = 3.0
+"""Without a byte of the market, of which there is a beat each second: its line is being made anew."""
 CALM_S = 45.0
 """After all has been healed: by then what was asked of a Telegram that hangs has been given up."""
 TAKEN_S = 10.0
@@ -337,8 +339,9 @@ class Chaos:
         return Seen(market_s=market_s, session_s=self.world.heard_s(WS_API))
 
     def _disturbed(self) -> bool:
-        """Whether something is in force that excuses a bot for being slow."""
-        return bool(self._heals.keys() - NO_EXCUSE) or in_force(self.world)
+        """Whether something is in force that excuses a bot for being slow, or its market line has yet to come back."""
+        blind = trio.current_time() - self.world.heard_s() > BLIND_S
+        return blind or bool(self._heals.keys() - NO_EXCUSE) or in_force(self.world)
 
     # -- troubles ---------------------------------------------------------------------------------------------------
     async def rage(self) -> None:

@@ -282,6 +282,8 @@ class Account:
                     self._apply((await self._link.events.receive()).raw)
         except trio.TooSlowError:
             raise LinkStale(f"no balances were pushed within {PUSH_S:g} s of a jumpstart order") from None
+        except trio.EndOfChannel:
+            raise LinkLost("the link ended before the balances of a jumpstart order were pushed") from None
         finally:
             withdrawn = await self._withdraw(name, placed.order_id)
         if not withdrawn:  # nothing is sent beside it: the next sync finds it, or its end
