@@ -393,7 +393,7 @@ def test_a_long_life_leaves_no_more_than_is_remembered() -> None:
         record.line("disconnect", connection=connection - 1)
         record.connect(connection)
         record.answered("order.status", connection)
-        record.at += 10
+        record.at += 11
     sizes = {
         (type(judge).__name__, name): len(held)
         for judge in vars(record.referee).values()
@@ -615,14 +615,28 @@ def test_a_process_is_known_by_who_opened_its_connection() -> None:
 # -- S15, S16 ---------------------------------------------------------------------------------------------------------
 
 
-def test_too_many_connections_are_seen() -> None:
+@pytest.mark.parametrize("stopping", [False, True])
+def test_too_many_connections_are_seen(stopping: bool) -> None:
     record = Record()
-    for number in range(2, 61):
+    if stopping:
+        record.referee.life(record.at, 1, "stopping")
+    most = 50 if stopping else 30
+    for number in range(most):
         record.at += 4
-        record.connect(number, "stream")
+        record.connect(100 + number, "stream")
     assert record.named == []
-    record.connect(61, "stream")
+    record.connect(200, "stream")
     assert record.named == ["S15"]
+
+
+def test_connections_to_another_service_or_of_another_process_count_apart() -> None:
+    record = Record()
+    for number in range(30):
+        record.connect(100 + number, "stream")
+    record.connect(200)
+    record.referee.life(record.at, 2, "started")
+    record.connect(201, "stream")
+    assert record.named == []
 
 
 def _refused(times: int, apart_s: float) -> Record:
@@ -679,7 +693,7 @@ def test_a_ban_that_was_lifted_is_over() -> None:
 def test_as_many_connections_in_each_window_are_fine() -> None:
     record = Record()
     for number in range(2, 200):
-        record.at += 5.01
+        record.at += 10.01
         record.connect(number, "stream")
     assert record.named == []
 
@@ -1199,6 +1213,7 @@ def test_what_changes_may_be_asked_for_more_often() -> None:
 
 def test_placing_and_cancelling_in_a_loop_is_no_change() -> None:
     record = Record()
+    record.at += 20  # its start is long ago
     for number in range(20):
         record.at += 0.25
         name = record.rested(number, qty="0.1")

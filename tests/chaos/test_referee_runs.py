@@ -51,9 +51,9 @@ def test_a_bot_that_has_no_hard_stop_is_seen(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_bot_that_forgets_its_stop_when_it_dies_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each restart puts it anew, below where the price is."""
-    assert _found(3, 0.06, "sigkill") == set()
+    assert _found(1, 0.17, "sigkill") == set()
     monkeypatch.setattr(Rebuilder, "_tell", _looser)
-    assert "S12" in _found(3, 0.06, "sigkill")
+    assert "S12" in _found(1, 0.17, "sigkill")
 
 
 def test_a_bot_that_calls_itself_alive_whatever_ails_it_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

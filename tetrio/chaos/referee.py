@@ -60,7 +60,7 @@ class Referee:
         self._case = case = Case(terms)
         self._roll = roll = Roll()
         self._account, self._sessions = account, sessions = Account(case), Sessions(roll)
-        self._outcomes, self._manners, self._churn = Outcomes(case), Manners(case), Churn(case)
+        self._outcomes, self._manners, self._churn = Outcomes(case), Manners(case, roll), Churn(case)
         self._stops = Stops(case, roll, account, sessions, self._outcomes)
         self._requests = Requests(
             case, roll, account, sessions, self._outcomes, self._manners, self._churn, self._stops
@@ -187,7 +187,7 @@ class Referee:
                 self._roll.latest = number
                 self._endings.begun()
                 self._stops.begun()
-                self._churn.changed()
+                self._churn.begun()
                 self._manners.obliged()  # it cannot know of what was refused before
             case "doubts":  # it has said so: a stop may take longer, and nothing else follows from it
                 self._outcomes.wondered_s = at_s

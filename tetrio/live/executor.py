@@ -69,6 +69,7 @@ NS = 1_000_000_000
 MUTATION_S = 3.0  # a reply later than this is taken for lost and the order asked for
 STALE_S = 1.0  # balances older than an own order's change: so long until they are asked for
 RECV_WINDOW_MS = 3000  # of a mutation: later than this after it was stamped it is refused
+PEG_AGAIN_NS = 5 * NS  # while the book that we see stays as it was
 CLOSED_AGAIN_NS = 30 * NS  # a cancel that was refused since the market is closed
 CANCEL_AGAIN_S = 0.2  # after a cancel that failed: what rests is asked for, and may still seem to rest
 
@@ -126,6 +127,8 @@ class Executor:
         """Until when the day's orders are used up, as it was told."""
         self._refused_book: tuple[int, int] | None = None
         self._refused_ticks: int | None = None
+        self._pegged_book: tuple[int, int] | None = None
+        """As it was seen when the latest order was sent that the exchange prices."""
         self._pegs_refused = False
         self._overtaken = ""
         """The latest order that could not be replaced, since it was filled meanwhile."""
@@ -250,7 +253,16 @@ class Executor:
             # a post-only order was refused at this very book: the next change of the book, or the longest back-off
             longest = (self._last_sent_ns or now) + Refusals.LAST_NS
             holds.append((longest, "waiting for the book to change after a post-only rejection"))
+        if kind == "exit" and quote is not None and (quote.bid, quote.ask) == self._pegged_book and self._pegs_now:
+            # the exchange priced it by a book that is newer than the one we see
+            again = (self._last_sent_ns or now) + PEG_AGAIN_NS
+            holds.append((again, "waiting for the book to change since the exchange has priced the order"))
         return max(holds)
+
+    @property
+    def _pegs_now(self) -> bool:
+        """Whether an order rests that the exchange has priced."""
+        return any(order.pegged for order in self._sleeve.unfinished())
 
     def _tell_used_up(self, until_ns: int, now: int) -> None:
         if until_ns > now and until_ns != self._used_up_ns:
@@ -372,6 +384,8 @@ class Executor:
             spent_tick_lots=spent,
         )
         self._last_sent_ns = now
+        if action.pegged and (quote := self._intents.value.quote) is not None:
+            self._pegged_book = quote.bid, quote.ask
         if action.take:
             self._last_taken_ns = now
             if action.reason == Reason.HARD_STOP.value:

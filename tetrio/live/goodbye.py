@@ -25,7 +25,7 @@ from tetrio.wire.request import CanceledOrder, OrderStatus, is_unknown_order, re
 GOODBYE_S = 4.5  # of the 5 s that a stop may take
 UNKNOWN_S = 14.5  # of 15 s, while an unknown outcome is being resolved
 REPLY_S = 1.5  # a reply later than this is given up, to leave time for another link
-AGAIN_S = 0.2  # between two tries
+AGAIN_S = 0.2, 0.4, 0.8  # between two tries, the last for all later ones
 UNMENDED = (LinkError, WireError, OrderRejected, OrderUnknown, UnsafeError)
 
 
@@ -72,6 +72,7 @@ class Goodbye:
             self._journal.write("stop", state="nothing rests", on_stop=self._kept.setup.exit.on_stop)
             return
         self._kept.access.hurried = True
+        pauses = iter(AGAIN_S)
         while not self.said and trio.current_time() < self.until():
             with trio.CancelScope(deadline=self.until()):
                 try:
@@ -80,7 +81,7 @@ class Goodbye:
                 except* UNMENDED as group:
                     self._journal.write("stop", state="goodbye failed", why=str(first_of(group)))
                 if not self.said:
-                    await trio.sleep(AGAIN_S)
+                    await trio.sleep(next(pauses, AGAIN_S[-1]))
         if not self.said:
             left = [order.client_order_id for order in sleeve.unfinished()]
             self._journal.write("stop", state="not confirmed", left=left)

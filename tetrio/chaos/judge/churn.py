@@ -13,6 +13,8 @@ from tetrio.chaos.judge.outcomes import MUTATIONS
 
 CHURN_S = 10.0
 """Within which requests and changes are counted."""
+BEGINS = 20
+"""Changes that a process which starts is worth."""
 CHANGING = frozenset({"fill", "trigger", "deposit", "withdraw", "lock"})
 """Lines of the record that tell of a change which no request has asked for."""
 ACTING = MUTATIONS | {"order.cancel"}
@@ -49,6 +51,10 @@ class Churn:
     def changed(self) -> None:
         """Something is not as it was."""
         self._changes.append(self._case.now_s)
+
+    def begun(self) -> None:
+        """A process begins: it asks for all there is, and why each of the latest orders was sent."""
+        self._changes.extend([self._case.now_s] * BEGINS)
 
     def audit(self, line: Line) -> None:
         """A line of the exchange's record."""

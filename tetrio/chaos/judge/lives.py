@@ -20,12 +20,13 @@ TIMED_OUT, UNSAFE = 5, 6
 
 
 class Roll:
-    """Who lives, who is ready, who is dead; and whose an order is."""
+    """Who lives, who is ready, who is to stop, who is dead; and whose an order is."""
 
     def __init__(self) -> None:
         self.latest = 0
         """The process that was started last."""
         self.ready: set[int] = set()
+        self.stopping: set[int] = set()
         self.dead_s: dict[int, float] = {}
         self._nonces: dict[str, int] = {}
 
@@ -57,6 +58,7 @@ class Endings:
 
     def stop_asked(self) -> None:
         """SIGTERM, or the operator's word."""
+        self._roll.stopping.add(self._roll.latest)
         self._stopping = self._case.now_s, self._outcomes.in_doubt() is not None
 
     def ended(self, number: int, code: int | None) -> None:

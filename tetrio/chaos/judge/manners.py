@@ -10,9 +10,12 @@ from __future__ import annotations
 import collections
 
 from tetrio.chaos.judge.case import IN_FLIGHT_S, WINDOW_S, Case, Line
+from tetrio.chaos.judge.lives import Roll
 
-MOST_CONNECTS = 60
-"""Connections within five minutes: two faces, 30 each."""
+MOST_CONNECTS = 30
+"""Of one process to one service within five minutes."""
+HURRIED = 20
+"""Beyond that, of one that is to stop and has no time to wait."""
 SAME_REFUSALS, PROBE_S = 3, 55.0
 AT_ONCE_S, MOST_AT_ONCE = 10.0, {"post-only": 40, "cancel": 5}
 """Refusals of one kind within that time: a chase backs off to 0.8 s, a cancel waits for the market to open."""
@@ -23,9 +26,10 @@ ASKED_TOO_OFTEN = frozenset({-1003, -1015})
 class Manners:
     """Connections, refusals, bans."""
 
-    def __init__(self, case: Case) -> None:
-        self._case = case
-        self._connects: collections.deque[float] = collections.deque()
+    def __init__(self, case: Case, roll: Roll) -> None:
+        self._case, self._roll = case, roll
+        self._connects: collections.deque[tuple[float, str, int]] = collections.deque()
+        """When, to which face, and which process."""
         self._refusals: tuple[str, int, float] = "", 0, 0.0
         """What was refused last, how often in a row, and when."""
         self._at_once: collections.defaultdict[str, collections.deque[float]] = collections.defaultdict(
@@ -40,12 +44,13 @@ class Manners:
         """A line of the exchange's record."""
         if line["ev"] != "connect":
             return
-        times = self._connects
-        times.append(self._case.now_s)
-        while times[0] < self._case.now_s - WINDOW_S:
-            times.popleft()
-        if len(times) > MOST_CONNECTS:
-            self._case.breach("S15", f"{len(times)} connections within {WINDOW_S:g} s")
+        face, life = line["face"], self._roll.latest
+        self._connects.append((self._case.now_s, face, life))
+        while self._connects[0][0] < self._case.now_s - WINDOW_S:
+            self._connects.popleft()
+        count = sum(1 for _, *each in self._connects if each == [face, life])
+        if count > MOST_CONNECTS + (HURRIED if life in self._roll.stopping else 0):
+            self._case.breach("S15", f"{count} connections of process {life} to {face} within {WINDOW_S:g} s")
 
     # -- refusals ---------------------------------------------------------------------------------------------------
     def rules_changed(self) -> None:
