@@ -34,7 +34,7 @@ class Cuts(Fault):
 
 
 @pytest.mark.fault("F9", "F50")
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [2, 5])  # in which something is sold between the cuts
 def test_lines_cut_at_any_moment_leave_nothing_behind(seed: int, market: Path) -> None:
     fault = Cuts(seed)
     run = played(fault, market, seed=seed)
