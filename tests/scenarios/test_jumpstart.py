@@ -10,6 +10,7 @@ import trio
 
 from tests.scenarios.sandbox import Fault, Frame, Tampered, played
 from tests.scenarios.stage import Scene, fills, market
+from tetrio.live.resolving import ABSENT_AFTER_S
 
 STILL = Scene(at_s=0, bid="3412.36", ask="3412.39", traded="3412.36")
 HIGH = Scene(at_s=5, bid="3422.36", ask="3422.39", traded="3422.36")
@@ -71,3 +72,15 @@ def test_no_second_deep_order_is_placed_beside_one_whose_cancel_is_not_confirmed
     run = played(Fault(), path, "account.reconcile=jumpstart", faults=(how,))
     assert (run.clean, run.verdict.most_live, run.verdict.left_open) == (True, 1, [])
     assert "was not confirmed" in run.epochs_ended()[0]
+
+
+@pytest.mark.fault("F36", "F43", "F97")
+@pytest.mark.parametrize("leap", ["-40s", "+40s"])
+def test_a_deep_order_is_absent_by_this_machine_s_time_whatever_the_exchange_s_date(tmp_path: Path, leap: str) -> None:
+    path = market(tmp_path / "market.txt", (STILL, HIGH, BACK), 120, traded_before="3412.36")
+    faults = (f"clock-offset:{leap}@2s", "lose-request:order.place@2.5s", "disconnect:ws_api:1001@3s")
+    run = played(Fault(), path, "account.reconcile=jumpstart", faults=faults)
+    orders = [fact for fact in run.facts if fact["kind"] == "order"]
+    (lost,) = {fact["client_order_id"] for fact in orders if fact["state"] == "unknown"}
+    sent, *_, absent = [fact["ts"] / 1e9 for fact in orders if fact["client_order_id"] == lost]
+    assert ABSENT_AFTER_S <= absent - sent < ABSENT_AFTER_S + 25

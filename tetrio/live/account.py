@@ -258,7 +258,7 @@ class Account:
         name = self._names.next(0, JUMPSTART)
         order = OwnOrder(
             client_order_id=name, side=side, reason=JUMPSTART, episode=0, price_ticks=price, qty_lots=lots,
-            sent_ns=self._now_ms() * 1_000_000,
+            sent_ns=self._sleeve.now_ns(),
         )  # fmt: skip
         self._sleeve.sent(order)
         params = {

@@ -98,8 +98,12 @@ class Sleeve:
         """Called when the exchange has told balances, in whatever way."""
 
     def reckon_time_by(self, now_ns: Callable[[], int]) -> None:
-        """The clock that stamps when a remnant became one."""
+        """The clock by which orders are stamped: this machine's, of which only differences count."""
         self._now_ns = now_ns
+
+    def now_ns(self) -> int:
+        """By that clock: what the exchange calls the date may leap, and be no measure of what has passed."""
+        return self._now_ns()
 
     def same_grid(self, rules: SymbolRules) -> bool:
         """Whether ticks and lots are worth the same under these rules."""
