@@ -55,7 +55,9 @@ class Buying:
         """Prices that may not have been heard of when the last order was sent: when, and which."""
 
     def traded(self, now_s: float, price: Decimal) -> None:
-        """The public has traded."""
+        """The public has traded; an earlier price that was no higher cannot matter more."""
+        while self._met and self._met[-1][1] <= price:
+            self._met.pop()
         self._met.append((now_s, price))
 
     def sent(self, now_s: float) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.chaos.test_referee import Record
+from tests.chaos.record import Record
 from tetrio import log
 from tetrio.chaos.bot_api import TOKEN
 from tetrio.chaos.judge.leaks import LOOKS, Held

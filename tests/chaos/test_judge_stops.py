@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.test_referee import Record
+from tests.chaos.record import Record
 
 BUY, SELL, STOP = "tt-abc123-aaaaa-1t-{}", "tt-abc123-aaaaa-2t-{}", "tt-abc123-aaaaa-2h-{}"
 
@@ -193,11 +193,11 @@ def test_a_regime_that_a_deposit_has_begun_has_no_level() -> None:
 # -- L4 by the level that the bot has told ----------------------------------------------------------------------------
 
 
-def _told() -> Market:
+def _told(gate: str = "") -> Market:
     record = Market(bought=False)
     record.line("deposit", asset="ETH", amount="1")
     record.trades("1000")
-    record.referee.level_told(record.at, "BASE", Decimal(1000))
+    record.referee.level_told(record.at, "BASE", Decimal(1000), gate)
     return record
 
 
@@ -215,10 +215,7 @@ def test_a_level_that_was_taken_back_does_not() -> None:
 
 
 def test_behind_a_closed_gate_nothing_is_due() -> None:
-    record = Market(bought=False)
-    record.line("deposit", asset="ETH", amount="1")
-    record.trades("1000")
-    record.referee.level_told(record.at, "BASE", Decimal(1000), "closed")
+    record = _told("closed")
     record.trades("989", "988", "987", "986")
     assert record.named == []
     record.referee.level_told(record.at, "BASE", Decimal(1000), "open")
