@@ -33,10 +33,11 @@ from pathlib import Path
 import attrs
 import trio
 
-from tetrio.chaos.circumstances import LIVELY
+from tetrio.chaos.circumstances import LIVELY, terms_of
+from tetrio.chaos.demand import Demand
 from tetrio.chaos.referee import Referee
-from tetrio.chaos.run import Demand, Witness, terms_of
 from tetrio.chaos.trace import Trace
+from tetrio.chaos.witness import Witness
 from tetrio.chaos.world import FACES, Circumstances, World, a_disk, running
 from tetrio.net import virtual
 from tetrio.net.internet import with_internet

@@ -17,10 +17,10 @@ import pytest
 import trio
 
 from tetrio.chaos.bot_api import FakeBotApi
-from tetrio.chaos.circumstances import LIVELY
+from tetrio.chaos.circumstances import LIVELY, terms_of
 from tetrio.chaos.referee import Referee
-from tetrio.chaos.run import Witness, terms_of
 from tetrio.chaos.trace import Trace
+from tetrio.chaos.witness import Witness
 from tetrio.chaos.world import Circumstances, World, running
 from tetrio.live.executor import Executor
 from tetrio.net import virtual

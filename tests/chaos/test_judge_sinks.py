@@ -14,11 +14,12 @@ import trio
 from tests.chaos.record import Record
 from tetrio import log
 from tetrio.chaos.bot_api import TOKEN
+from tetrio.chaos.circumstances import terms_of
 from tetrio.chaos.judge.leaks import LOOKS, Held
 from tetrio.chaos.judge.signs import Seen
 from tetrio.chaos.referee import Referee
-from tetrio.chaos.run import Witness, terms_of
 from tetrio.chaos.trace import Trace
+from tetrio.chaos.witness import Witness
 from tetrio.chaos.world import Circumstances, World, running
 from tetrio.net import virtual
 from tetrio.net.internet import with_internet

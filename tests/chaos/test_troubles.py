@@ -17,12 +17,13 @@ import trio
 
 from tests.faults import ROOT, TITLES, shown
 from tetrio.chaos import coverage, troubles
-from tetrio.chaos.circumstances import LIVELY, has_telegram
+from tetrio.chaos.circumstances import LIVELY, has_telegram, terms_of
+from tetrio.chaos.demand import Demand
 from tetrio.chaos.referee import Referee
-from tetrio.chaos.run import Demand, Witness, terms_of
 from tetrio.chaos.states import STATES
 from tetrio.chaos.trace import Trace
 from tetrio.chaos.troubles import CHATTING, EXCHANGE, TROUBLES, Trouble
+from tetrio.chaos.witness import Witness
 from tetrio.chaos.world import Circumstances, World, running
 from tetrio.net import virtual
 from tetrio.net.internet import with_internet

@@ -1,11 +1,20 @@
-"""What differs from seed to seed beside what goes wrong: settings of the bot, funds, commissions."""
+"""What differs from seed to seed beside what goes wrong: settings of the bot, funds, commissions.
+
+And what a referee must know of them.
+"""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from decimal import Decimal
 
-from tetrio.chaos.world import Circumstances
+from tetrio.chaos.judge.case import Terms
+from tetrio.chaos.market import RoughMarket
+from tetrio.chaos.world import BEGIN_NS, EVENTS_PER_S, Circumstances
 
+TAKEN_S = 10.0
+"""What a stop that takes may need to have taken all."""
 LIVELY = (
     "strategy.min_gain_base=0.0005", "strategy.min_gain_quote=0.0005", "strategy.gain_scale_base=0.002",
     "strategy.gain_scale_quote=0.002", "strategy.buffer=0", "strategy.donchian_gain=0", "strategy.hard_stop=0.002",
@@ -64,3 +73,37 @@ def drawn(seed: int) -> Circumstances:
         discount=rng.random() < 0.1,
         telegram=has_telegram(seed),
     )
+
+
+def terms_of(given: Circumstances) -> Terms:
+    """What the referee must know of the circumstances."""
+    settings = dict(text.split("=", 1) for text in given.settings)
+    rules = RoughMarket(0, BEGIN_NS, EVENTS_PER_S).rules
+    return Terms(
+        base="ETH",
+        quote="FDUSD",
+        on_stop=settings.get("exit.on_stop", "cancel"),
+        takes=float(settings.get("exit.escalate_after_s", 1)) > 0 or float(settings.get("exit.escalate_bps", 1)) > 0,
+        protects=settings.get("exit.protect", "off") != "off",
+        reserve_base=Decimal(settings.get("symbol.reserve_base", "0")),
+        reserve_quote=Decimal(settings.get("symbol.reserve_quote", "0")),
+        begin_ms=BEGIN_NS // 1_000_000,
+        least_qty=rules.min_qty_lots * rules.step_size,
+        least_notional=rules.min_notional,
+        hard_stop=Decimal(settings["strategy.hard_stop"]) if _stop_is_known(settings) else None,
+        stop_confirm=int(settings.get("strategy.stop_confirm", "1")),
+        flat_within_s=_flat_within_s(settings),
+    )
+
+
+def _stop_is_known(settings: Mapping[str, str]) -> bool:
+    """Whether the record tells where a stop is: not by best prices."""
+    return "strategy.hard_stop" in settings and settings.get("strategy.reference", "trade") == "trade"
+
+
+def _flat_within_s(settings: Mapping[str, str]) -> float | None:
+    """From a stop to its last sale, where the book is liquid: it takes after some time, and again each second."""
+    after_s = float(settings.get("exit.escalate_after_s", 20))
+    if not after_s or "symbol.max_notional" in settings:
+        return None  # only the price bounds it; or what is sold at a time is bounded
+    return after_s + TAKEN_S

@@ -18,12 +18,13 @@ import attrs
 import trio
 
 from tetrio.chaos.aim import Aim, use_up
-from tetrio.chaos.circumstances import LIVELY
+from tetrio.chaos.circumstances import LIVELY, terms_of
+from tetrio.chaos.demand import Demand
 from tetrio.chaos.judge.case import Violation
 from tetrio.chaos.referee import Referee
-from tetrio.chaos.run import Demand, Witness, terms_of
 from tetrio.chaos.states import state_of, state_of_request
 from tetrio.chaos.trace import Trace
+from tetrio.chaos.witness import Witness
 from tetrio.chaos.world import Circumstances, World, a_disk, running
 from tetrio.net import virtual
 from tetrio.net.internet import with_internet
