@@ -17,13 +17,13 @@ from tests.paths import SHARED
 from tetrio.core.market import Fill, Kline, Side
 from tetrio.core.money import SymbolRules
 from tetrio.errors import OrderRejected, OrderUnknown, TetrioError, UnsafeError, WireError
-from tetrio.wire import request as wire
+from tetrio.wire import codes
+from tetrio.wire.codes import Refusal
 from tetrio.wire.request import (
     BadRequest,
     CancelReplaceResult,
     ErrorBody,
     Event,
-    Refusal,
     Reply,
     cancel_replace_result,
     canceled_orders,
@@ -326,15 +326,15 @@ def test_every_other_error_is_a_definite_no_that_keeps_code_text_and_status(name
 
 
 KINDS: dict[Callable[[Refusal], bool], set[str]] = {
-    wire.is_would_match: {"would-match"},
-    wire.is_insufficient_balance: {"insufficient-balance"},
-    wire.is_duplicate_order: {"duplicate-order"},
-    wire.is_market_closed: {"market-closed"},
-    wire.is_no_such_order: {"no-such-order"},
-    wire.is_timestamp: {"timestamp-ahead", "timestamp-outside"},
-    wire.is_too_many_orders: {"429.too-many-orders"},
-    wire.is_too_much_weight: {"418.ip-ban", "429.request-weight"},
-    wire.is_filter_failure: {
+    codes.is_would_match: {"would-match"},
+    codes.is_insufficient_balance: {"insufficient-balance"},
+    codes.is_duplicate_order: {"duplicate-order"},
+    codes.is_market_closed: {"market-closed"},
+    codes.is_no_such_order: {"no-such-order"},
+    codes.is_timestamp: {"timestamp-ahead", "timestamp-outside"},
+    codes.is_too_many_orders: {"429.too-many-orders"},
+    codes.is_too_much_weight: {"418.ip-ban", "429.request-weight"},
+    codes.is_filter_failure: {
         "filter-lot-size", "filter-market-lot-size", "filter-max-num-algo-orders", "filter-max-num-orders",
         "filter-notional", "filter-percent-price-by-side", "filter-price", "filter-trailing-delta",
     },
@@ -350,10 +350,10 @@ def test_errors_of_shared_codes_are_told_apart(is_kind: Callable[[Refusal], bool
 def test_the_cancel_of_an_unknown_order_is_told_from_restrictions() -> None:
     with pytest.raises(OrderRejected) as caught:
         raise_for(reply_of("order.cancel.error.unknown"))
-    assert wire.is_unknown_order(caught.value)
+    assert codes.is_unknown_order(caught.value)
     with pytest.raises(OrderRejected) as caught:
         raise_for(reply_of("order.cancel.error.restrictions"))
-    assert not wire.is_unknown_order(caught.value)
+    assert not codes.is_unknown_order(caught.value)
 
 
 def test_the_time_to_stay_away_is_read_from_data_or_text() -> None:
@@ -504,7 +504,7 @@ def test_every_outcome_of_a_cancel_replace_is_one_record(
 def test_a_refused_new_half_is_recognised_as_a_post_only_rejection() -> None:
     error = cancel_replace_result(reply_of(CANCEL_REPLACE + "partial-failure")).new_error
     assert error is not None
-    assert wire.is_would_match(error)
+    assert codes.is_would_match(error)
 
 
 def test_every_outcome_is_an_example() -> None:

@@ -27,16 +27,8 @@ from tetrio.net.clock import machine_s
 from tetrio.net.closing import hang_up
 from tetrio.net.dial import Address, dial, reason
 from tetrio.venue import SymbolParams, is_loopback
-from tetrio.wire.request import (
-    AccountStatus,
-    BookTop,
-    RateLimit,
-    SymbolCommission,
-    is_timestamp,
-    raise_for,
-    result_of,
-    signed,
-)
+from tetrio.wire.codes import is_timestamp
+from tetrio.wire.request import AccountStatus, BookTop, RateLimit, SymbolCommission, raise_for, result_of, signed
 
 ROW_S = 10.0
 SOON_S = 7 * 86400  # a certificate that ends earlier is told

@@ -24,6 +24,7 @@ from tetrio.live.sleeve import Sleeve
 from tetrio.live.strategy import Inbound
 from tetrio.net.clock import machine_s
 from tetrio.status import Status
+from tetrio.wire.codes import is_timestamp, is_unknown_order
 from tetrio.wire.request import (
     AccountStatus,
     BookTop,
@@ -34,8 +35,6 @@ from tetrio.wire.request import (
     SymbolCommission,
     book_of,
     fill_of_trade,
-    is_timestamp,
-    is_unknown_order,
     raise_for,
     result_of,
     signed,

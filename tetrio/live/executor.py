@@ -42,14 +42,7 @@ from tetrio.live.sleeve import Sleeve
 from tetrio.live.strategy import Intent
 from tetrio.net.clock import machine_s
 from tetrio.status import Status
-from tetrio.wire.request import (
-    AccountStatus,
-    CanceledOrder,
-    ErrorBody,
-    OrderStatus,
-    PlacedOrder,
-    Reply,
-    cancel_replace_result,
+from tetrio.wire.codes import (
     is_bad_symbol,
     is_cancel_rejected,
     is_filter_failure,
@@ -62,6 +55,15 @@ from tetrio.wire.request import (
     is_unknown_order,
     is_would_match,
     is_would_trigger,
+)
+from tetrio.wire.request import (
+    AccountStatus,
+    CanceledOrder,
+    ErrorBody,
+    OrderStatus,
+    PlacedOrder,
+    Reply,
+    cancel_replace_result,
     result_of,
 )
 

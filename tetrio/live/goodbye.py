@@ -20,7 +20,8 @@ from tetrio.live.session import Session
 from tetrio.live.sleeve import Sleeve
 from tetrio.live.watchdog import first_of
 from tetrio.net.clock import machine_s
-from tetrio.wire.request import CanceledOrder, OrderStatus, is_unknown_order, result_of
+from tetrio.wire.codes import is_unknown_order
+from tetrio.wire.request import CanceledOrder, OrderStatus, result_of
 
 GOODBYE_S = 4.5  # of the 5 s that a stop may take
 UNKNOWN_S = 14.5  # of 15 s, while an unknown outcome is being resolved

@@ -24,7 +24,8 @@ from tetrio.net.clock import machine_s
 from tetrio.net.closing import hang_up
 from tetrio.net.dial import CONNECT_S, Address, dial
 from tetrio.net.line import closed
-from tetrio.wire.request import TOO_MUCH_WEIGHT, Event, Reply, decode_frame, encode_request, retry_after_ms
+from tetrio.wire.codes import TOO_MUCH_WEIGHT
+from tetrio.wire.request import Event, Reply, decode_frame, encode_request, retry_after_ms
 
 REPLY_S = 10.0  # Binance's own backend gives up after 10 s
 PING_EVERY_S = 5.0

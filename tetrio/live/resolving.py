@@ -17,7 +17,8 @@ from tetrio.errors import OrderRejected, OrderUnknown
 from tetrio.live.link import REPLY_S
 from tetrio.live.session import Session
 from tetrio.live.sleeve import Sleeve
-from tetrio.wire.request import OrderStatus, is_no_such_order, result_of
+from tetrio.wire.codes import is_no_such_order
+from tetrio.wire.request import OrderStatus, result_of
 
 NS = 1_000_000_000
 PROBE_S = 1.0
