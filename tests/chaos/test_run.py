@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -79,3 +80,9 @@ def test_a_calm_world_is_traded_in_and_telegram_hears_of_it(worlds: list[World])
 def test_troubles_have_names_of_their_own_and_a_weight() -> None:
     assert all(name == each.name and each.weight > 0 for name, each in TROUBLES.items())
     assert all(least <= most for least, most in (each.lasts_s for each in TROUBLES.values()))
+
+
+def test_a_run_leaves_nothing_of_its_world_behind() -> None:
+    """A process runs hundreds of them."""
+    run.run_seed(3, HOURS, 0.0)
+    assert not any(isinstance(each, World) for each in gc.get_objects())

@@ -72,7 +72,10 @@ def _seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _seldom_collected() -> Iterator[None]:
-    """Search what this makes for garbage, seldom, and what there was before not at all."""
+    """Search what this makes for garbage, seldom, and what there was before not at all.
+
+    What it leaves behind is collected at its end: the next run would freeze it too.
+    """
     thresholds = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(*COLLECT_EVERY)
@@ -81,6 +84,7 @@ def _seldom_collected() -> Iterator[None]:
     finally:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
+        gc.collect()
 
 
 def run(main: Callable[[], Awaitable[T]], seed: int, instruments: Sequence[trio.abc.Instrument] = ()) -> T:
