@@ -82,7 +82,8 @@ def test_troubles_have_names_of_their_own_and_a_weight() -> None:
     assert all(least <= most for least, most in (each.lasts_s for each in TROUBLES.values()))
 
 
-def test_a_run_leaves_nothing_of_its_world_behind() -> None:
+def test_runs_leave_nothing_of_their_worlds_behind_but_for_the_last() -> None:
     """A process runs hundreds of them."""
-    run.run_seed(3, HOURS, 0.0)
-    assert not any(isinstance(each, World) for each in gc.get_objects())
+    for _ in range(3):
+        run.run_seed(3, HOURS, 0.0)
+    assert sum(isinstance(each, World) for each in gc.get_objects()) <= 1
