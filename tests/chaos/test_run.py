@@ -87,3 +87,13 @@ def test_runs_leave_nothing_of_their_worlds_behind_but_for_the_last() -> None:
     for _ in range(3):
         run.run_seed(3, HOURS, 0.0)
     assert sum(isinstance(each, World) for each in gc.get_objects()) <= 1
+
+
+def test_a_world_that_fails_by_itself_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> str:
+        raise NameError("name 'msgspec' is not defined")
+
+    monkeypatch.setattr(run, "state_of_request", broken)
+    violations = run.run_seed(1, 0.01).violations
+    assert "WORLD" in {each.invariant for each in violations}
+    assert any("NameError" in each.what for each in violations)

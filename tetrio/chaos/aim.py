@@ -46,7 +46,7 @@ def lose_reply(method: str, word: str) -> Way:
 
     def way(world: World) -> None:
         spec = f"lose-reply:{method}"
-        if all(told["spec"] != spec or told["state"] == "over" for told in world.exchange.mishaps.listing()):
+        if all(armed.spec.text != spec for armed in world.exchange.mishaps.living()):
             world.exchange.mishaps.arm(spec)
         say(word)(world)
 
@@ -60,15 +60,13 @@ def nibble(world: World) -> None:
 
 def in_force(world: World) -> bool:
     """Whether something is to go wrong on the exchange's side, or does."""
-    return any(told["state"] != "over" for told in world.exchange.mishaps.listing())
+    return bool(world.exchange.mishaps.living())
 
 
 def use_up(world: World) -> None:
     """What was to bring about a state, and has not struck, strikes no more."""
-    for told in world.exchange.mishaps.listing():
-        if told["state"] != "over":
-            assert isinstance(told["id"], int), "faults are numbered"
-            world.exchange.mishaps.heal(told["id"])
+    for armed in world.exchange.mishaps.living():
+        world.exchange.mishaps.heal(armed.id)
 
 
 def _all(way: Way) -> dict[str, Way]:

@@ -4,7 +4,7 @@ It is told what the exchange recorded, which requests reached it and what it ans
 became of the bot's processes. What the bot tells is held against that (S10, S11, S12, S14), and taken for so in one
 place alone, where the record has no word of it (`judge.stops`). Each breach is a `Violation` under the invariant's
 name, at the moment of the event that shows it. Pure: times are given to it. It only hands on: who judges what is in
-`chaos.judge`, but for L9, which `chaos.run` judges.
+`chaos.judge`, but for L9 (`chaos.run`) and WORLD (`chaos.witness`).
 
     S1  never sells more than is held          S13 once a stop is due, only its own orders come
     S2  never spends more than is held         S14 no flow is made up
@@ -25,7 +25,7 @@ name, at the moment of the event that shows it. Pure: times are given to it. It 
     L2  what is wanted rests within 35 s       L6  no process ends by itself
     L3  nothing is in doubt 45 s after it      L7  no livelock, and requests follow from changes
     L4  a stop is sent within 2 s, and sold    L9  a link that says nothing is given up
-        within the policy's bound
+        within the policy's bound             WORLD the exchange does not fail by itself
 """
 
 from __future__ import annotations

@@ -91,8 +91,8 @@ class Chaos:
         self._rng = random.Random(f"{world.seed}:chaos")  # noqa: S311 - a plan
         self._heals: dict[str, Heal] = {}
         """Of what is in force, by name: two of a kind would each undo the other."""
-        self._healed: list[tuple[float, float]] = []
-        """(when, slack)."""
+        self._healed: collections.deque[tuple[float, float]] = collections.deque()
+        """(when, slack), of the last `REMEMBERED_S` or a little more."""
         chosen = {each.name for each in self._choice}
         self._aims = (aim for aim in aims(world.seed) if aim[0] in chosen)
         self._waiting: list[Aim] = []
@@ -137,7 +137,7 @@ class Chaos:
 
     def _is_calm(self) -> bool:
         """Whether nothing at all is wrong, Telegram included, nor has been of late."""
-        since_s = max((at_s for at_s, _ in self._healed), default=-math.inf)
+        since_s = self._healed[-1][0] if self._healed else -math.inf
         return not self._heals and trio.current_time() - since_s > CALM_S
 
     def _useless(self) -> Iterator[tuple[str, Connection, str]]:
@@ -250,7 +250,10 @@ class Chaos:
         heal = self._heals.pop(trouble.name, None)
         if heal is not None:
             heal()
-            self._healed.append((trio.current_time(), trouble.slack_s))
+            now = trio.current_time()
+            self._healed.append((now, trouble.slack_s))
+            while now - self._healed[0][0] >= REMEMBERED_S:
+                self._healed.popleft()
             self._settle(trouble)
             self.witness.trace.tell(f"healed {trouble.name}")
 
@@ -291,7 +294,8 @@ def run_seed(
         main = functools.partial(_live, seed, hours, rate, only, given, witness, Path(place), told)
         undo = log.setup(witness.logged)
         try:
-            virtual_s = virtual.run(functools.partial(trace.watch, main), seed, [trace])
+            with witness.of_failures():
+                virtual_s = virtual.run(functools.partial(trace.watch, main), seed, [trace])
         finally:
             undo()
     if virtual_s is None or trace.stuck is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import msgspec
 
 from tetrio.core.orders import OrderState
 from tetrio.live.bot import Bot
@@ -40,7 +40,7 @@ def state_of_request(bot: Bot, message: str | bytes) -> str:
     now = state_of(bot)
     if now in ("resyncing", "stopping"):
         return ""  # last words, and first questions
-    asked = json.loads(message)
+    asked = msgspec.json.decode(message)
     method = asked.get("method")
     if asked.get("params", {}).get("timeInForce") == "IOC":
         return "taking"

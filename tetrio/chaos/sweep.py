@@ -81,7 +81,7 @@ class _Play:
 
     def run(self, befall: Callable[[World], None] | None = None) -> None:
         """From the beginning to the demand for progress; `befall` is called once the world is there."""
-        with a_disk() as place:
+        with a_disk() as place, self.witness.of_failures():
             main = functools.partial(self._main, Path(place), befall)
             virtual.run(functools.partial(self.trace.watch, main), self.seed, [self.trace])
         if self.trace.stuck is not None:

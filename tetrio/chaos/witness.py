@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 
 import msgspec
@@ -19,6 +21,19 @@ from tetrio.wire.frames import FrameReader
 
 SETTLED_S = 10.0
 """After something has gone wrong: so long nothing is judged by how quickly the bot does it."""
+
+
+class _Failures(logging.Handler):
+    """Listens for errors in a log."""
+
+    def __init__(self, heard: Callable[[str], None]) -> None:
+        super().__init__(logging.ERROR)
+        self._heard = heard
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """An error was logged."""
+        cause = f": {record.exc_info[1]!r}" if record.exc_info else ""
+        self._heard(f"{record.getMessage()}{cause}")
 
 
 class Witness:
@@ -39,6 +54,25 @@ class Witness:
         """Whether something is wrong that excuses a bot for being slow; nobody has said that nothing is."""
         self.undisturbed: Callable[[], bool] = lambda: True
         """Whether an answer of the exchange is certain to arrive, as far as other troubles go."""
+
+    @contextmanager
+    def of_failures(self) -> Iterator[None]:
+        """Whatever the exchange logs as a failure of its own is a violation: a world that is broken shows nothing."""
+        exchange, hearing = logging.getLogger("tetrio.sim"), _Failures(self.failed)
+        level, exchange.propagate = exchange.level, False
+        exchange.setLevel(logging.ERROR)
+        exchange.addHandler(hearing)
+        try:
+            yield
+        finally:
+            exchange.removeHandler(hearing)
+            exchange.setLevel(level)
+            exchange.propagate = True
+
+    def failed(self, what: str) -> None:
+        """The exchange has failed, which is no trouble that anybody asked for."""
+        self.referee.breach("WORLD", self._now(), what)
+        self._look()
 
     @staticmethod
     def _now() -> float:

@@ -8,7 +8,6 @@ S22  one process at a time sends
 
 from __future__ import annotations
 
-import json
 import math
 
 import msgspec
@@ -74,7 +73,7 @@ class Requests:
         """A request has reached the exchange."""
         session = self._sessions.asking(connection)
         try:
-            asked = json.loads(message)
+            asked = msgspec.json.decode(message)
             method, params = str(asked["method"]), dict(asked.get("params") or {})
         except (ValueError, KeyError, TypeError):
             self._case.breach("S23", f"connection {connection} sent what is no request: {message[:80]!r}")

@@ -17,7 +17,7 @@ import itertools
 import logging
 import math
 import random
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from fnmatch import fnmatchcase
 from typing import get_args
 
@@ -98,6 +98,8 @@ class Mishaps:
         self.guests: dict[int, Guest] = {}
         """By number in the record."""
         self._all: dict[int, Armed] = {}
+        self._living: dict[int, Armed] = {}
+        """Those of them that are not over."""
         self._ids = itertools.count(1)
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
@@ -115,7 +117,7 @@ class Mishaps:
                 with trio.CancelScope(deadline=self._timers[0][0] if self._timers else math.inf):
                     await self._wake.park()
         finally:
-            for armed in self._living():
+            for armed in self.living():
                 if isinstance(armed.spec.fault, _BYTES):
                     self._end(armed)
 
@@ -133,12 +135,14 @@ class Mishaps:
         """Ask for a fault; one that begins at once has begun. FaultError when it cannot be."""
         if isinstance(spec, str):
             spec = self.check(spec)
-        if len(list(self._living())) >= MOST_ARMED:
+        if len(self._living) >= MOST_ARMED:
             raise FaultError(f"{MOST_ARMED} faults are armed: heal some first")
         armed = Armed(next(self._ids), spec, left=getattr(spec.fault, "times", 0))
         if not spec.after_s:
             self._begin(armed)
         self._all[armed.id] = armed
+        if armed.state != "over":
+            self._living[armed.id] = armed
         if spec.after_s:
             self.later(trio.current_time() + spec.after_s, lambda: self._begin_late(armed))
         self._forget()
@@ -160,8 +164,9 @@ class Mishaps:
         """Open connections as WHERE names them."""
         return [wire.name for wire in self.network.living()]
 
-    def _living(self) -> Iterator[Armed]:
-        return (armed for armed in tuple(self._all.values()) if armed.state != "over")
+    def living(self) -> tuple[Armed, ...]:
+        """Those that are not over, oldest first."""
+        return tuple(self._living.values())
 
     def _forget(self) -> None:
         over = [armed.id for armed in self._all.values() if armed.state == "over"]
@@ -220,7 +225,7 @@ class Mishaps:
         try:
             self._begin(armed)
         except FaultError as error:
-            armed.state = "over"
+            self._end(armed)
             log.warning("fault %d (%s) could not be: %s", armed.id, armed.spec.text, error)
 
     def _begin(self, armed: Armed) -> None:
@@ -251,6 +256,7 @@ class Mishaps:
         if armed.state == "over":
             return
         began, armed.state = armed.state == "active", "over"
+        self._living.pop(armed.id, None)
         for those in (self._requests, self._events, self._unpinged):
             if armed in those:
                 those.remove(armed)
@@ -262,7 +268,7 @@ class Mishaps:
             log.warning("fault %d is over: %s, struck %d times", armed.id, armed.spec.text, armed.count)
 
     def _used_up(self, trouble: Trouble) -> None:
-        for armed in self._living():
+        for armed in self.living():
             if armed.trouble is trouble:
                 self._end(armed)
 
