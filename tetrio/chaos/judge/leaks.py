@@ -13,6 +13,9 @@ from tetrio.chaos.judge.case import Case
 from tetrio.chaos.judge.sessions import Sessions
 
 POLLING = 1
+"""Sockets: Telegram is listened to on one, now and then."""
+ASKING = 1
+"""Nurseries: a line that was opened has one to ask for a quiet book in, one that took over from another has none."""
 LOOKS = 20
 """That make a stretch: longer than the look at the balances that follows each sync waits."""
 
@@ -34,8 +37,12 @@ class Held:
         )
 
     def exceeds(self, before: Held) -> bool:
-        """Whether it is more than before, but for the one socket on which Telegram is listened to, now and then."""
-        more = (self.tasks - before.tasks, self.nurseries - before.nurseries, self.sockets - before.sockets - POLLING)
+        """Whether it is more than before, but for what comes and goes: a leak grows with each line that is lost."""
+        more = (
+            self.tasks - before.tasks,
+            self.nurseries - before.nurseries - ASKING,
+            self.sockets - before.sockets - POLLING,
+        )
         return max(more) > 0
 
 
