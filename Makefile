@@ -64,9 +64,9 @@ drill: $(VENV)/.stamp-dev
 	$(PY) -m tests.drill $(ARGS)
 
 chaos-slice: $(VENV)/.stamp-run
-	$(PY) -m tetrio chaos --seeds 0:60 --hours 1/6 --jobs $(JOBS)
-	$(PY) -m tetrio chaos --sweep kills --points 150 --jobs $(JOBS)
-	$(PY) -m tetrio chaos --sweep bytes --points 200 --jobs $(JOBS)
+	$(PY) -m tetrio chaos --seeds 0:150 --hours 1/6 --jobs $(JOBS)
+	$(PY) -m tetrio chaos --sweep kills --points 300 --jobs $(JOBS)
+	$(PY) -m tetrio chaos --sweep bytes --points 400 --jobs $(JOBS)
 
 systemd-test:
 	@ops/systemd-test $(ARGS)
