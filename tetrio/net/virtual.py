@@ -72,18 +72,19 @@ def _seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _seldom_collected() -> Iterator[None]:
-    """Search what this makes for garbage, seldom, and what there was before not at all.
+    """Search what this makes for garbage, seldom, and once more at its end.
 
-    What it leaves behind is collected at its end: the next run would freeze it too.
+    What there is before the first run of a process (modules, mostly) is never searched again: it would be most of it.
     """
     thresholds = gc.get_threshold()
-    gc.freeze()
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
     gc.set_threshold(*COLLECT_EVERY)
     try:
         yield
     finally:
         gc.set_threshold(*thresholds)
-        gc.unfreeze()
         gc.collect()
 
 
