@@ -7,6 +7,7 @@ libraries; they are turned here and nowhere else, and turned back at the end.
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import math
@@ -70,6 +71,12 @@ def _seeded(seed: int) -> Iterator[None]:
         trio_websocket.WebSocketConnection.CONNECTION_ID = numbers
 
 
+@functools.cache
+def _freeze_once() -> None:
+    gc.collect()
+    gc.freeze()
+
+
 @contextmanager
 def _seldom_collected() -> Iterator[None]:
     """Search what this makes for garbage, seldom, and once more at its end.
@@ -77,9 +84,7 @@ def _seldom_collected() -> Iterator[None]:
     What there is before the first run of a process (modules, mostly) is never searched again: it would be most of it.
     """
     thresholds = gc.get_threshold()
-    if not gc.get_freeze_count():
-        gc.collect()
-        gc.freeze()
+    _freeze_once()
     gc.set_threshold(*COLLECT_EVERY)
     try:
         yield
