@@ -5,8 +5,11 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +47,27 @@ def test_the_same_seed_is_the_same_run_in_two_processes() -> None:
     for each in (one, two):
         del each["wall_s"]
     assert one == two
+
+
+def test_told_to_end_it_ends_its_workers_too() -> None:
+    """A seed may take minutes: a machine that goes down does not wait for it."""
+    command = [sys.executable, "-m", "tetrio", "chaos", "--seeds", "0:8", "--hours", "24", "--jobs", "2"]
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True) as process:
+        deadline = time.monotonic() + 60
+        while len(_children(process.pid)) < 3:  # the third is multiprocessing's resource tracker
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        workers = _children(process.pid)
+        process.terminate()
+        assert process.wait(30) == 128 + signal.SIGTERM
+    while any(Path(f"/proc/{worker}/stat").exists() for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in text.split()]
 
 
 def test_another_seed_is_another_run() -> None:

@@ -11,7 +11,7 @@ import collections
 import functools
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -189,11 +189,6 @@ def play(place: Place) -> Point:
     if place.direction:
         return cut_at(place.seed, place.at, place.direction)
     return kill_at(place.seed, KILLED_S, place.at, place.state)
-
-
-def states(points: Sequence[Point]) -> list[tuple[str, int]]:
-    """How many points fell into each state."""
-    return sorted(collections.Counter(point.state or "none" for point in points).items())
 
 
 def kill_at(seed: int, seconds: float, step: int, state: str = "") -> Point:

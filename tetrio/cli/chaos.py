@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import concurrent.futures
 import json
 import logging
 import multiprocessing
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tetrio.cli.common import Usage, command
@@ -115,9 +118,26 @@ def _results(seeds: range, options: argparse.Namespace) -> Iterator[Result]:
     if options.jobs <= 1:
         yield from map(_one, given)
         return
-    spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(options.jobs, mp_context=spawn) as pool:
+    with _workers(options.jobs) as pool:
         yield from pool.map(_one, given)
+
+
+@contextmanager
+def _workers(jobs: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+    """Processes of our own; a SIGTERM to us ends them at once, whatever they are at."""
+    spawn = multiprocessing.get_context("spawn")
+
+    def end(*_: object) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with concurrent.futures.ProcessPoolExecutor(max(1, jobs), mp_context=spawn, initializer=_quiet) as pool:
+            yield pool
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _sweep(options: argparse.Namespace) -> int:
@@ -126,15 +146,18 @@ def _sweep(options: argparse.Namespace) -> int:
     _quiet()
     seed = options.seed or 0
     places = sweep.steps(seed, options.points) if options.sweep == "kills" else sweep.bytes_to_cut(seed, options.points)
-    spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(max(1, options.jobs), mp_context=spawn, initializer=_quiet) as pool:
-        points = list(pool.map(sweep.play, places, chunksize=8))
-    bad = [point for point in points if point.violations]
-    for point in points if options.json else bad:
-        print(json.dumps(_point(point)) if options.json else _told(point), flush=True)
+    bad, reached = 0, collections.Counter[str]()
+    with _workers(options.jobs) as pool:
+        for point in pool.map(sweep.play, places, chunksize=8):
+            bad += bool(point.violations)
+            reached[point.state or "none"] += 1
+            if options.json:
+                print(json.dumps(_point(point)), flush=True)
+            elif point.violations:
+                print(_told(point), flush=True)
     if not options.json:
-        states = ", ".join(f"{state} {count}" for state, count in sweep.states(points))
-        print(f"{len(points)} {options.sweep} of seed {seed} ({states}): {len(bad)} with a violation")
+        states = ", ".join(f"{state} {count}" for state, count in sorted(reached.items()))
+        print(f"{len(places)} {options.sweep} of seed {seed} ({states}): {bad} with a violation")
     return 1 if bad else 0
 
 
