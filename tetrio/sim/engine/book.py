@@ -121,10 +121,6 @@ class Displayed:
             if (lots := self._levels[side][price] - taken.get(price, 0)) > 0:
                 yield price, lots
 
-    def prices(self, side: Side) -> list[int]:
-        """The prices of that side that a taker finds something at, best first."""
-        return [price for price, _ in self.available(side)]
-
     def take(self, side: Side, price: int, lots: int) -> None:
         """A client took `lots` displayed at `price` on that side of the book."""
         taken = self._taken[side]

@@ -269,8 +269,7 @@ def _pegged(listing: Listing, order: Order) -> int:
     peg = order.peg
     assert peg is not None, "asked of a pegged order"
     side = order.side if peg.price_type == "PRIMARY_PEG" else order.side.other
-    levels = listing.prices(side)
-    depth = peg.offset_value or 0
-    if depth >= len(levels):
+    price = listing.level(side, peg.offset_value or 0)
+    if price is None:
         raise Rejected(-2010, "Order book liquidity is too low for this pegged order.")
-    return levels[depth]
+    return price

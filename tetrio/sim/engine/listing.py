@@ -6,6 +6,8 @@ and every later public trade is shifted up by one more. Recorded ids that do not
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections import deque
 from decimal import Decimal, localcontext
 
@@ -123,10 +125,13 @@ class Listing:
         elif order.is_working:
             self.resting[order.side].remove(order.order_id)
 
-    def prices(self, side: Side) -> list[int]:
-        """The price levels of one side, the market's and clients', best first."""
-        both = {*self.displayed.prices(side), *self.resting[side].levels()}
-        return sorted(both, reverse=side is Side.BUY)
+    def level(self, side: Side, depth: int) -> int | None:
+        """The price that so many levels, the market's and clients', are better than; None: there are no more."""
+        falling = side is Side.BUY
+        own = sorted(self.resting[side].levels(), reverse=falling)
+        both = heapq.merge((price for price, _ in self.displayed.available(side)), own, reverse=falling)
+        levels = (price for price, _ in itertools.groupby(both))
+        return next(itertools.islice(levels, depth, None), None)
 
     def measure(self, market_ns: int) -> Decimal | None:
         """What filters measure against: the reference price or, without one, the average price."""
