@@ -90,6 +90,19 @@ def test_a_ban_that_was_lifted_is_over() -> None:
     assert record.named == []
 
 
+def test_a_new_process_cannot_know_what_the_last_was_told() -> None:
+    """Nothing is stored: it knocks once, and is told."""
+    record = Record()
+    record.referee.stay_away(record.at, 60)
+    record.referee.told_away(record.at + 0.01)
+    record.referee.life(record.at + 20, 2, "started")
+    record.referee.knocked(record.at + 20.1)
+    assert record.named == []
+    record.referee.told_away(record.at + 20.2)
+    record.referee.knocked(record.at + 20.2 + IN_FLIGHT_S + 0.1)
+    assert record.named == ["S16"]
+
+
 def test_as_many_connections_in_each_window_are_fine() -> None:
     record = Record()
     for number in range(2, 200):

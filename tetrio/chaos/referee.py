@@ -188,7 +188,7 @@ class Referee:
                 self._endings.begun()
                 self._stops.begun()
                 self._churn.begun()
-                self._manners.obliged()  # it cannot know of what was refused before
+                self._manners.begun()
             case "doubts":  # it has said so: a stop may take longer, and nothing else follows from it
                 self._outcomes.wondered_s = at_s
             case "ready":

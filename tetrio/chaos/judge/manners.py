@@ -57,8 +57,13 @@ class Manners:
         """The symbol's rules or status have changed: an order on its way may not fit them."""
         self._rules_changed_s = self._case.now_s
 
+    def begun(self) -> None:
+        """A process, which cannot know what was refused before, nor that the one before was told to stay away."""
+        self.obliged()
+        self._away_told_s, self._away_tellings = None, 0
+
     def obliged(self) -> None:
-        """A mutation was accepted, or a process begins, which cannot know of what was refused before."""
+        """A mutation was accepted."""
         self._refusals = "", 0, self._case.now_s
 
     def cancel_answered(self, answer: Line) -> None:
