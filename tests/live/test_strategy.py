@@ -15,14 +15,15 @@ from tests.core.test_refold import RULES, fold, sale
 from tetrio.core.kernel import Command, Word
 from tetrio.core.market import Kline, Quote, Reason, Regime, Side, Trade
 from tetrio.core.orders import OrderState, OwnOrder
-from tetrio.core.purse import Flow
+from tetrio.core.purse import Flow, OwnTrade
 from tetrio.core.refold import Refold
 from tetrio.core.state import remembered
 from tetrio.errors import LinkStale
 from tetrio.journal import Journal, StreamSink
-from tetrio.live.feed import History
+from tetrio.live.feed import History, Item
 from tetrio.live.mailbox import Mailbox
-from tetrio.live.strategy import Inbound, Intent, Memory, Strategy
+from tetrio.live.reckoning import Heard
+from tetrio.live.strategy import Inbound, Intent, Memory, Ring, Strategy
 from tetrio.status import Status
 from tetrio.wire.stream import KlineUpdate
 
@@ -47,12 +48,17 @@ class Rig:
     def _first(self) -> None:
         self.ready += 1
 
-    async def take(self, *items: Inbound) -> None:
-        send, inbox = trio.open_memory_channel[Inbound](99)
+    async def take(self, *items: Item | Heard) -> None:
+        """One after the other, as they are told."""
         for item in items:
-            send.send_nowait(item)
-        send.close()
-        await self.strategy.run(inbox)
+            send, inbox = trio.open_memory_channel[Inbound](1)
+            with send:
+                if isinstance(item, OwnTrade | Flow | Command):
+                    self.memory.heard.append(item)
+                    send.send_nowait(Ring())
+                else:
+                    send.send_nowait(item)
+            await self.strategy.run(inbox)
 
     def facts(self, kind: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in self.text.getvalue().splitlines()]

@@ -7,6 +7,7 @@ sleeve, the executor is woken, and changed holdings go to the strategy.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -19,9 +20,9 @@ from tetrio.core.orders import JUMPSTART, Names, OrderEvent, OrderName, OwnOrder
 from tetrio.errors import LinkError, LinkLost, LinkSlow, LinkStale, OrderRejected, OrderUnknown, UnsafeError, WireError
 from tetrio.journal import Journal
 from tetrio.live.link import Link, refused
-from tetrio.live.reckoning import Known, Reckoning
+from tetrio.live.reckoning import Heard, Known, Reckoning
 from tetrio.live.sleeve import Sleeve
-from tetrio.live.strategy import Inbound
+from tetrio.live.strategy import Inbound, Ring
 from tetrio.net.clock import machine_s
 from tetrio.status import Status
 from tetrio.wire.codes import is_timestamp, is_unknown_order
@@ -60,14 +61,19 @@ class Account:
         link: Link,
         sleeve: Sleeve,
         names: Names,
+        heard: deque[Heard],
         *,
         journal: Journal,
         status: Status,
         now_ms: Callable[[], int],
         leaving: Callable[[], None] = lambda: None,
     ) -> None:
-        """`leaving` is called when the exchange says that it is about to cut the link."""
-        self._leaving = leaving
+        """What it tells.
+
+        heard     takes what the strategy is to take in, each once
+        leaving   is called when the exchange says that it is about to cut the link
+        """
+        self._heard, self._leaving = heard, leaving
         self._link, self._sleeve, self._names = link, sleeve, names
         self._journal, self._status, self._now_ms = journal, status, now_ms
         self._held: Holdings | None = None
@@ -76,7 +82,7 @@ class Account:
 
     def reckon(self, known: Known) -> Reckoning:
         """From now on the strategy is told own trades and flows, not what is held."""
-        self._reckoning = self._over(known)
+        self._reckoning = self._over(known, self._heard)
         return self._reckoning
 
     def go_on(self, before: Account) -> None:
@@ -87,10 +93,10 @@ class Account:
 
     def look_back(self) -> Reckoning:
         """The same for asking once."""
-        return self._over(Known())
+        return self._over(Known(), deque())
 
-    def _over(self, known: Known) -> Reckoning:
-        return Reckoning(self._link, self._sleeve, known, journal=self._journal, tag=self._names.tag)
+    def _over(self, known: Known, heard: deque[Heard]) -> Reckoning:
+        return Reckoning(self._link, self._sleeve, known, heard, journal=self._journal, tag=self._names.tag)
 
     # -- coming up ------------------------------------------------------------------------------------------------
     async def log_on(self, signer: Signer, api_key: str) -> None:
@@ -309,15 +315,15 @@ class Account:
             async for event in self._link.events:
                 self._apply(event.raw)
                 wake()
-                if self._sleeve.take_stopped():  # before what it did to the holdings: the regime must end by it
-                    await self._tell(out, Command(Word.STOPPED))
-                await (self.tell_holdings(out) if self._reckoning is None else self._tell_trades(out))
+                await self._ring(out)
+                if self._reckoning is None:
+                    await self.tell_holdings(out)
 
     async def explain(self, out: trio.MemorySendChannel[Inbound]) -> None:
         """Ask for what balances hold and no own trade explains, until cancelled; over whichever link is the newest."""
         with out:
             if self._reckoning is not None:
-                await self._reckoning.explain(lambda: self._tell_trades(out))
+                await self._reckoning.explain(lambda: self._ring(out))
 
     def _apply(self, raw: bytes) -> None:
         event = decode_event(raw)
@@ -333,13 +339,14 @@ class Account:
                 self._leaving()
             case _:
                 self._journal.write("balance", event=type(event).__name__, text=str(event))
+        if self._sleeve.take_stopped():  # before what it did to the holdings: the regime must end by it
+            self._heard.append(Command(Word.STOPPED))
         if self._reckoning is not None:
             self._reckoning.take(event)
 
-    async def _tell_trades(self, out: trio.MemorySendChannel[Inbound]) -> None:
-        assert self._reckoning is not None, "own trades are told by it"
-        for told in self._reckoning.told():
-            await self._tell(out, told)
+    async def _ring(self, out: trio.MemorySendChannel[Inbound]) -> None:
+        if self._heard:
+            await self._tell(out, Ring())
 
     async def tell_holdings(self, out: trio.MemorySendChannel[Inbound]) -> None:
         """Hand the strategy what is held, where that is not what it was last told; LinkSlow when it takes nothing."""
@@ -354,7 +361,7 @@ class Account:
             with trio.fail_after(machine_s(STALL_S)):
                 await out.send(told)
         except trio.TooSlowError:
-            raise LinkSlow(f"the strategy has not taken the holdings for {STALL_S:g} s") from None
+            raise LinkSlow(f"the strategy has not taken what it was told for {STALL_S:g} s") from None
 
     def tell_balances(self) -> None:
         """Say what is held, to people."""

@@ -33,7 +33,7 @@ from tetrio.live.rights import Objections, objections
 from tetrio.live.rulebook import Rulebook
 from tetrio.live.session import Session
 from tetrio.live.sleeve import Sleeve
-from tetrio.live.strategy import Inbound, Intent, Strategy
+from tetrio.live.strategy import Inbound, Intent, Ring, Strategy
 from tetrio.live.tape import Continuity
 from tetrio.live.watchdog import first_of
 from tetrio.net.clock import machine_s
@@ -217,16 +217,19 @@ class Epoch:
     async def _strategy(self, rest: Rest, account: Account, sleeve: Sleeve, params: StrategyParams) -> Strategy:
         """The kernel of this process, with what the exchange has just told, and what it has told of the past."""
         kept = self._kept
-        past = Past(kept.memory, rest, sleeve.rules, params, journal=self.journal, status=self.status,
-                    now_ms=kept.exchange_ms, ask=not self.setup.jumpstart)  # fmt: skip
-        told, rebuilt = await past.learn(account, kept.latch.words)
+        past = Past(
+            kept.memory, rest, sleeve.rules, params,
+            journal=self.journal, status=self.status, now_ms=kept.exchange_ms,
+            words=lambda: kept.latch.words, obeyed=self._remember_word, ask=not self.setup.jumpstart,
+        )  # fmt: skip
+        rebuilt = await past.learn(account)
         strategy = Strategy(
             sleeve.rules, params, kept.memory, kept.intents,
             journal=self.journal, status=self.status, on_first=self._on_first, decided=self.commander.note,
             obeyed=self._remember_word, show_every_s=self.setup.show_every_s,
             protects=self.setup.exit.protect != "off", watch=kept.guardian.watch,
         )  # fmt: skip
-        strategy.catch_up(told)
+        strategy.catch_up()
         strategy.obey(self.commander.standing())
         if sleeve.take_stopped():  # while there was no link
             strategy.obey(Command(Word.STOPPED))
@@ -304,10 +307,8 @@ class Epoch:
             await self._observed.wait()
             self.commander.resume_leaving(self.status.regime)
             while True:
-                if self._kept.word is None:
-                    self._kept.word = await self.commander.commands.receive()
-                await out.send(self._kept.word)  # cancelled here, it is said in the next epoch
-                self._kept.word = None
+                self._kept.memory.heard.append(await self.commander.commands.receive())
+                await out.send(Ring())  # cancelled here, it is taken in by the next epoch
 
     def _on_first(self) -> None:
         self._observed.set()

@@ -11,7 +11,6 @@ import attrs
 import trio
 
 from tetrio.core import protect
-from tetrio.core.kernel import Command
 from tetrio.core.limits import Breakers, DailyOrders, OrderBudget
 from tetrio.core.market import Fill
 from tetrio.core.money import SymbolRules
@@ -80,8 +79,6 @@ class Kept:
         """The key was changed: the next epoch logs on by the new one."""
         self.counted = False
         """Whether the orders of this day have been counted that earlier processes sent."""
-        self.word: Command | None = None
-        """A word of the operator's that no epoch has handed to the strategy yet."""
         self._teller = Teller(journal, status)
 
     def exchange_ms(self) -> int:
@@ -144,7 +141,7 @@ class Kept:
         """The account, spoken to over `link`; there has been an epoch."""
         assert self.sleeve is not None, "an epoch has been"
         return Account(
-            link, self.sleeve, self.names,
+            link, self.sleeve, self.names, self.memory.heard,
             journal=self.journal, status=self.status, now_ms=self.exchange_ms, leaving=leaving,
         )  # fmt: skip
 

@@ -224,13 +224,12 @@ class Rebuilder:
         return kernel.start(params, KernelRules.of(self._rules), klines)
 
     # -- on from a state ----------------------------------------------------------------------------------------------
-    async def resume(self, fold: Refold) -> list[Told]:
-        """Catch up with what happened since the last trade that is folded; what that decided."""
+    async def resume(self, fold: Refold, told: list[Told]) -> None:
+        """Catch up with what happened since the last trade that is folded; `told` takes what that decides."""
         since = fold.last_id
-        self._told.clear()
+        self._told = told
         await self.catch_up(fold)
         self._tell(fold, since=since)
-        return self._told
 
     async def catch_up(self, fold: Refold) -> None:
         """Fold what the exchange has by now; told as it goes."""

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 import attrs
 import trio
 
+from tetrio.core.kernel import Command
 from tetrio.core.money import decimal
 from tetrio.core.orders import OrderName
 from tetrio.core.purse import Flow, OwnTrade, Purse
@@ -30,12 +31,13 @@ FLOWS = 64  # balance updates that are remembered: two links tell each, while on
 KNOWN = 5000  # own trades that are remembered by id
 TRIES = 5
 EXPLAINED_S = (0.0, 1.0, 3.0, 8.0)  # a copy that answers queries may be seconds behind
-Told = OwnTrade | Flow
+Heard = OwnTrade | Flow | Command
+"""What is handed to the strategy once, and lost if it is not taken in."""
 
 
 @attrs.define
 class Known:
-    """What outlives an epoch: the own trades that have been taken."""
+    """What outlives an epoch: the own trades that have been heard of; each is folded, or waits for it."""
 
     ids: dict[int, None] = attrs.Factory(dict)
     newest: int = -1
@@ -61,10 +63,13 @@ class Known:
 class Reckoning:
     """The account's own trades and flows, as one epoch's link tells them."""
 
-    def __init__(self, link: Link, sleeve: Sleeve, known: Known, *, journal: Journal, tag: str) -> None:
+    def __init__(
+        self, link: Link, sleeve: Sleeve, known: Known, heard: deque[Heard], *, journal: Journal, tag: str
+    ) -> None:
+        """`heard` takes, in their order, what is new to the strategy."""
         self._link, self._sleeve, self._known, self._journal, self._tag = link, sleeve, known, journal, tag
+        self._heard = heard
         self._reckoned: Purse | None = None
-        self._told = list[Told]()
         self._flows: deque[tuple[str, str, int]] = deque(maxlen=FLOWS)
         self._doubt = trio.Event()
         sleeve.balances_told = self._look
@@ -77,7 +82,8 @@ class Reckoning:
     async def settle(self, reckoned: Purse | None, *, ask: bool = True) -> tuple[Purse, list[OwnTrade]]:
         """What is held, and the own trades since those that are known: they belong together.
 
-        reckoned   what the trades that are known made; None: nothing is known, and only the newest trades are told
+        reckoned   what the trades that are known made, and the strategy hears of the others; None: nothing is known,
+                   and only the newest trades are told
         ask        for the balances; False: they have just been learned, and are asked for only if there are new trades
         """
         found = list[OwnTrade]()
@@ -86,6 +92,8 @@ class Reckoning:
                 await self._ask_balances()
             new = [trade for trade in await self._newer() if self._known.new(trade.trade_id)]
             found += new
+            if reckoned is not None:
+                self._heard += new  # at once: what is known and waits nowhere is lost, should this end here
             if not new:  # asked for after the balances: these hold all of them, and no more
                 break
             ask = True
@@ -179,15 +187,10 @@ class Reckoning:
         if self._differs():
             self._doubt.set()
 
-    def told(self) -> list[Told]:
-        """What the strategy has yet to hear."""
-        told, self._told = self._told, []
-        return told
-
     async def explain(self, send: Callable[[], Awaitable[None]]) -> None:
         """Whenever balances are not what own trades make them: ask, wait, ask again; until cancelled.
 
-        send   hands the strategy what `told` has
+        send   has the strategy take in what was heard
         """
         while True:
             await self._doubt.wait()
@@ -220,10 +223,10 @@ class Reckoning:
         amounts = {rules.base_asset: f"{flow.base.normalize():f}", rules.quote_asset: f"{flow.quote.normalize():f}"}
         self._journal.write("balance", flow=amounts, why=why)
 
-    def _take(self, told: Told) -> None:
+    def _take(self, told: OwnTrade | Flow) -> None:
         if self._reckoned is not None:
             self._reckoned = self._reckoned.after(told)
-        self._told.append(told)
+        self._heard.append(told)
 
     def _differs(self) -> bool:
         if self._reckoned is None:

@@ -7,7 +7,8 @@ neither anchor nor high with it. By trades it is a fold that can go back (`core.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable
 
 import attrs
 import trio
@@ -26,7 +27,7 @@ from tetrio.errors import LinkStale
 from tetrio.journal import Journal
 from tetrio.live.feed import Gone, History, Item
 from tetrio.live.mailbox import Mailbox
-from tetrio.live.reckoning import Known
+from tetrio.live.reckoning import Heard, Known
 from tetrio.live.sieve import Seen
 from tetrio.status import Status
 from tetrio.wire.stream import Insane, KlineUpdate
@@ -57,7 +58,11 @@ class Memory:
     fold: Refold | None = None
     """By trades: the same, and the way there."""
     known: Known = attrs.Factory(Known)
-    """The own trades that are in the fold."""
+    """The own trades that are in the fold, or have been heard."""
+    heard: deque[Heard] = attrs.Factory(deque)
+    """What the exchange and the operator have said and is not folded yet, in its order."""
+    untold: list[Told] = attrs.Factory(list)
+    """What was decided on the way to now, and has not been told."""
 
     def fits(self, rules: SymbolRules) -> bool:
         """Whether there is a fold, and it reckons in the ticks and lots of these rules."""
@@ -71,9 +76,18 @@ class Memory:
         """The fold is not to be gone on with."""
         self.fold = None
         self.known.forget()
+        self.untold.clear()
+        words = [each for each in self.heard if isinstance(each, Command)]
+        self.heard.clear()  # trades and flows are in what is rebuilt
+        self.heard += words
 
 
-Inbound = Item | Holdings | Command | OwnTrade | Flow
+@attrs.frozen
+class Ring:
+    """Something was heard."""
+
+
+Inbound = Item | Holdings | Ring
 
 
 class Strategy:
@@ -130,11 +144,8 @@ class Strategy:
 
     def obey(self, command: Command) -> None:
         """A word of the operator's: at once."""
-        before = _told_by_words(self._state)
         if self._refold is not None:
-            self._hear(self._refold.say(command))
-            if _told_by_words(self._state) != before:
-                self._obeyed(command, self._refold.last_id, self._refold.last_ms)
+            self._hear(say(self._refold, command, self._obeyed))
         else:
             self._by_book, decisions = kernel.on_command(self._by_book, command)
             self._tell(decisions)
@@ -165,10 +176,11 @@ class Strategy:
             else:
                 self._by_book = state
 
-    def catch_up(self, told: Iterable[Told]) -> None:
-        """What was decided of what this process was told too late to see."""
-        for each in told:
+    def catch_up(self) -> None:
+        """Tell what was decided of what this process was told too late to see."""
+        for each in self._memory.untold:
             self._hear(each)
+        self._memory.untold.clear()
 
     async def run(self, inbox: trio.MemoryReceiveChannel[Inbound]) -> None:
         """Until every sender has closed, or cancelled.
@@ -182,25 +194,33 @@ class Strategy:
                     self._take(inbox.receive_nowait())
                 except (trio.WouldBlock, trio.EndOfChannel):
                     break
+            self._take_heard()
             self._status.vitals.waiting_since = None  # the channel is empty, and nothing can have come since
             self._publish()
 
     # -- taking in ------------------------------------------------------------------------------------------------
     def _take(self, item: Inbound) -> None:
+        self._take_heard()
         match item:
             case list():
                 self._take_batch(item)
             case Holdings():
                 self.hold(item)
-            case OwnTrade() | Flow():
-                self._take_own(item)
-            case Command():
-                self.obey(item)
             case History():
                 for kline in item.klines:
                     self._by_book = kernel.on_kline(self._by_book, kline)
             case Gone():
                 self._quote = None
+
+    def _take_heard(self) -> None:
+        """What was heard, also by an epoch that is over; words wait until it is known where it stands."""
+        heard = self._memory.heard
+        while heard and (self._observed or not _is_word(heard[0])):
+            item = heard.popleft()
+            if isinstance(item, Command):
+                self.obey(item)
+            else:
+                self._take_own(item)
 
     def _take_own(self, item: OwnTrade | Flow) -> None:
         """LinkStale when it lies before all that can be folded again: the next epoch rebuilds everything."""
@@ -341,6 +361,20 @@ class Strategy:
         status.flattening = view.taking
         if self._observed:
             status.why = sentence(view, self._params, self._state.last, self._price)
+
+
+def say(fold: Refold, command: Command, obeyed: Callable[[Command, int, int], None]) -> Told:
+    """Say it to the fold; `obeyed` hears of it where it has changed something."""
+    before = _told_by_words(fold.state)
+    told = fold.say(command)
+    if _told_by_words(fold.state) != before:
+        obeyed(command, fold.last_id, fold.last_ms)
+    return told
+
+
+def _is_word(heard: Heard) -> bool:
+    """Whether it is the operator's; that a stop was reached is said by the exchange."""
+    return isinstance(heard, Command) and heard.word is not Word.STOPPED
 
 
 def _told_by_words(state: State) -> tuple[object, ...]:
