@@ -143,3 +143,13 @@ async def test_of_what_rests_only_the_operators_exit_is_adopted_by_a_state_that_
     assert not rig.fold.state.armed
     rig.strategy.adopt_manual(orders)
     assert rig.fold.state.maker is Reason.MANUAL
+
+
+async def test_what_an_earlier_epoch_heard_is_taken_in_and_words_once_it_is_known_where_it_stands() -> None:
+    rig = Rig()
+    rig.memory.heard += [Flow(base=Decimal("0.25")), Command(Word.PAUSE), Flow(base=Decimal("0.5"))]
+    await rig.take([Quote(200_000, 200_001, 1, 0)])
+    assert (rig.ready, [type(each) for each in rig.memory.heard]) == (0, [Command, Flow]), "no trade has been seen"
+    await rig.take([trade(1)])
+    assert (rig.ready, rig.places, len(rig.memory.heard)) == (1, [(Word.PAUSE, 1)], 0)
+    assert rig.fold.state.holdings.base == 17_500 - 10_000 + fold().state.holdings.base

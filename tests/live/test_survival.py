@@ -67,6 +67,23 @@ def test_a_banned_bot_asks_nothing_of_anybody_until_it_may(tmp_path: Path) -> No
     assert world.clean
 
 
+@pytest.mark.fault("F17")
+def test_a_stop_under_a_ban_says_once_that_nothing_can_be_asked(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        await world.until_ready()
+        world.arm("ban:127.0.0.1:300s")
+        await trio.sleep(30)
+        world.bot.stop.set()
+        await trio.sleep(20)
+
+    world = lived(tmp_path, scenario, "exit.protect=stop", lines=lively(0.2))
+    (failed,) = world.told("stop", state="goodbye failed")
+    assert "nothing is asked for" in failed["why"]
+    (left,) = world.told("stop", state="not confirmed")
+    assert left["left"], "a stop rests, and it is said"
+    assert not world.clean
+
+
 @pytest.mark.fault("F10")
 def test_a_close_for_misbehaviour_is_answered_by_a_long_pause_and_said(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:

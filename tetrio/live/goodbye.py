@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from tetrio.core.orders import OrderState, OwnOrder
-from tetrio.errors import LinkError, OrderRejected, OrderUnknown, UnsafeError, WireError
+from tetrio.errors import LinkError, LinkLost, OrderRejected, OrderUnknown, UnsafeError, WireError
 from tetrio.live.kept import Kept
 from tetrio.live.link import open_link
 from tetrio.live.resolving import PARTING_S, resolve
@@ -76,13 +76,17 @@ class Goodbye:
         pauses = iter(AGAIN_S)
         while not self.said and trio.current_time() < self.until():
             with trio.CancelScope(deadline=self.until()):
+                pause_s = next(pauses, AGAIN_S[-1])
                 try:
                     async with self._fresh_session() as session:
                         await self.say(session)
                 except* UNMENDED as group:
-                    self._journal.write("stop", state="goodbye failed", why=str(first_of(group)))
+                    error = first_of(group)
+                    self._journal.write("stop", state="goodbye failed", why=str(error))
+                    if isinstance(error, LinkLost):  # a ban does not end sooner for being met again
+                        pause_s = max(pause_s, error.retry_after_s or 0.0)
                 if not self.said:
-                    await trio.sleep(next(pauses, AGAIN_S[-1]))
+                    await trio.sleep(pause_s)
         if not self.said:
             left = [order.client_order_id for order in sleeve.unfinished()]
             self._journal.write("stop", state="not confirmed", left=left)
