@@ -4,10 +4,12 @@ One bot lives in a world in which its sessions are reset over and over. What the
 hour, right before a reset: at that moment every link is as old as it gets, so that counts can be compared. Bot,
 exchange and referee are one process here.
 
-What it holds grows until every store that has a bound is full. The exchange's are made small for this (`RETENTION`), so
-that they are within `WARM_H` rather than after days: a store without a bound grows on, and is seen. From then on
+What it holds grows until every store that has a bound is full. Those of the exchange and of the referee are made small
+for this (`RETENTION`, `REMEMBERED`), so that they are within `WARM_H` rather than after days: a store without a bound
+grows on, and is seen. From then on, each as the median of the last third of the hours against that of the first third
 
-    memory         the median of the last third of the hours may be `MOST_MORE` of that of the first third
+    memory in use  pieces of Python's and bytes of the heap may be `MOST_MORE`
+    resident       `MOST_KEPT`: pages of which a part is in use are kept, and which those are depends on past peaks
     tasks          as many after every 1,000 resets as before
     descriptors    likewise
     the bot        has come back after every reset and does what is demanded of it at the end, a stop in order included;
@@ -19,6 +21,7 @@ Not a test: it takes minutes.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import functools
 import gc
 import logging
@@ -43,16 +46,18 @@ from tetrio.net import virtual
 from tetrio.net.internet import with_internet
 from tetrio.sim.retention import Retention
 
+REMEMBERED = 1_000
 RETENTION = Retention(untraded=2_000, traded=400, aggregates=50_000, seconds=7_200, minutes=1_500)
 """Full after 10 hours: of orders that traded there are some 45 an hour, 900 of others, 7,000 public trades."""
 GIVEN = Circumstances(
     settings=(*LIVELY, "exit.chase=join"), fund="ETH=0.4,FDUSD=0", telegram=False, retention=RETENTION
 )
-HOUR_S, WARM_H = 3600.0, 24.0
-"""The slowest of all: the exchange's 16,384 texts of prices, at some 900 an hour."""
+HOUR_S, WARM_H = 3600.0, 36.0
+"""The slowest of all: the 2,000 own trades that the bot knows by their ids, at some 60 an hour."""
 RESETS = 1000
 MOST_TOLD = 15
 MOST_MORE = 1.03
+MOST_KEPT = 1.05
 """Python takes memory by the MiB, which is 1 % of it all."""
 
 
@@ -64,7 +69,9 @@ class Held:
     resets: int
     rss_kib: int
     blocks: int
-    """Pieces of memory that Python has handed out."""
+    """Pieces of up to 512 bytes that Python has handed out."""
+    heap_kib: int
+    """Larger ones, and everybody else's."""
     tasks: int
     descriptors: int
 
@@ -76,13 +83,29 @@ class Held:
         rss = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
         tasks = trio.lowlevel.current_statistics().tasks_living
         descriptors = len(list(Path("/proc/self/fd").iterdir()))
-        return cls(trio.current_time() / HOUR_S, resets, rss, sys.getallocatedblocks(), tasks, descriptors)
+        blocks, heap = sys.getallocatedblocks(), _MALLINFO().in_use // 1024
+        return cls(trio.current_time() / HOUR_S, resets, rss, blocks, heap, tasks, descriptors)
 
     def __str__(self) -> str:
         return (
             f"{self.at_h:7.2f} h {self.resets:6} resets {self.rss_kib:8} KiB {self.blocks:8} blocks"
-            f" {self.tasks:4} tasks {self.descriptors:4} descriptors"
+            f" {self.heap_kib:8} KiB of the heap {self.tasks:4} tasks {self.descriptors:4} descriptors"
         )
+
+
+class _Mallinfo(ctypes.Structure):
+    """glibc's `struct mallinfo2`."""
+
+    _fields_ = tuple((name, ctypes.c_size_t) for name in "a b c d mapped e f used g h".split())  # noqa: SIM905
+
+    @property
+    def in_use(self) -> int:
+        """Bytes."""
+        return int(self.used + self.mapped)
+
+
+_MALLINFO = ctypes.CDLL(None).mallinfo2
+_MALLINFO.restype = _Mallinfo
 
 
 class Soak:
@@ -90,7 +113,7 @@ class Soak:
 
     def __init__(self, hours: float, every_s: float, traced: bool) -> None:
         self.hours, self.every_s, self.traced = hours, every_s, traced
-        self.referee = Referee(terms_of(GIVEN))
+        self.referee = Referee(terms_of(GIVEN), remembered=REMEMBERED)
         self.held: list[Held] = []
         """Each hour."""
         self.around: list[Held] = []
@@ -147,12 +170,19 @@ def grown(held: Sequence[Held]) -> Iterator[str]:
     if not third:
         yield f"{len(warm)} hours after the first {WARM_H:g} are too few to say anything of memory"
         return
-    first, last = (statistics.median(each.rss_kib for each in some) for some in (warm[:third], warm[-third:]))
-    slope = statistics.linear_regression([each.at_h for each in warm], [each.rss_kib for each in warm]).slope
-    what = f"memory: {first:.0f} KiB, then {last:.0f} KiB ({last / first - 1:+.2%}); {slope * 24:+.0f} KiB a day"
-    print(what, f"from hour {warm[0].at_h:.0f} to {warm[-1].at_h:.0f}")
-    if last > first * MOST_MORE:
-        yield what
+    print(f"from hour {warm[0].at_h:.0f} to {warm[-1].at_h:.0f}")
+    for name, unit, most in (
+        ("blocks", "blocks", MOST_MORE),
+        ("heap_kib", "KiB", MOST_MORE),
+        ("rss_kib", "KiB", MOST_KEPT),
+    ):
+        values = [float(getattr(each, name)) for each in warm]
+        first, last = statistics.median(values[:third]), statistics.median(values[-third:])
+        slope = statistics.linear_regression([each.at_h for each in warm], values).slope
+        what = f"{name}: {first:.0f} {unit}, then {last:.0f} ({last / first - 1:+.2%}); {slope * 24:+.0f} a day"
+        print(what)
+        if last > first * most:
+            yield what
 
 
 def left_over(around: Sequence[Held]) -> Iterator[str]:

@@ -37,7 +37,7 @@ from decimal import Decimal
 
 from tetrio.chaos.judge.account import Account
 from tetrio.chaos.judge.beliefs import Beliefs
-from tetrio.chaos.judge.case import Case, Line, Terms, Trade, Violation
+from tetrio.chaos.judge.case import REMEMBERED, Case, Line, Terms, Trade, Violation
 from tetrio.chaos.judge.churn import Churn
 from tetrio.chaos.judge.leaks import Held, Leaks
 from tetrio.chaos.judge.lives import Endings, Roll
@@ -54,10 +54,11 @@ from tetrio.chaos.judge.stops import Stops
 class Referee:
     """Judges one run: sets the time, and tells each judge what is its."""
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: Terms, *, remembered: int = REMEMBERED) -> None:
+        """`remembered`: orders, and own trades, at most."""
         self.counts: collections.Counter[str] = collections.Counter()
         """Lines of the exchange's record, by kind."""
-        self._case = case = Case(terms)
+        self._case = case = Case(terms, remembered)
         self._roll = roll = Roll()
         self._account, self._sessions = account, sessions = Account(case), Sessions(roll)
         self._outcomes, self._manners, self._churn = Outcomes(case), Manners(case, roll), Churn(case)

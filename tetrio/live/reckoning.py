@@ -28,7 +28,7 @@ from tetrio.wire.user import BalanceUpdate, ExecutionReport, fill_of
 
 PAGE = 1000
 FLOWS = 64  # balance updates that are remembered: two links tell each, while one takes over
-KNOWN = 5000  # own trades that are remembered by id
+KNOWN = 2 * PAGE  # own trades that are remembered by id: a page of the newest is looked at again
 TRIES = 5
 EXPLAINED_S = (0.0, 1.0, 3.0, 8.0)  # a copy that answers queries may be seconds behind
 Heard = OwnTrade | Flow | Command

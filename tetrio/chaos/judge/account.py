@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 
 import attrs
 
-from tetrio.chaos.judge.case import HARD_STOP, IN_FLIGHT_S, JUMPSTART, MANUAL, OWN, Case, Line, keep_newest, reason
+from tetrio.chaos.judge.case import HARD_STOP, IN_FLIGHT_S, JUMPSTART, MANUAL, OWN, Case, Line, reason
 
 PROTECTIVE = frozenset({"STOP_LOSS_LIMIT"})
 HELD_WITHIN_S = 30.0
@@ -107,7 +107,7 @@ class Account:
         order = Order(name, line["side"], line["type"], Decimal(line.get("price") or 0), Decimal(line["qty"]))
         self._open[name] = order
         self.numbers[line["order_id"]] = name
-        keep_newest(self.numbers)
+        self._case.keep_newest(self.numbers)
         live = self.open_orders
         self.most_live = max(self.most_live, len(live))
         if len(live) > 1:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from tetrio.chaos.judge.account import Account
-from tetrio.chaos.judge.case import OWN, REMEMBERED, WINDOW_S, Case, Line, keep_newest
+from tetrio.chaos.judge.case import OWN, WINDOW_S, Case, Line
 from tetrio.chaos.judge.lives import Roll
 from tetrio.chaos.judge.sessions import Sessions
 from tetrio.chaos.once import Once
@@ -31,7 +31,7 @@ class Beliefs:
         self._case, self._roll, self._account, self._sessions = case, roll, account, sessions
         self._fills: dict[int, tuple[str, float]] = {}
         """Own trade that happened while there was no session -> its order, and when."""
-        self._told = Once(REMEMBERED)
+        self._told = Once(case.remembered)
         """Trades by process."""
 
     def audit(self, line: Line) -> None:
@@ -39,7 +39,7 @@ class Beliefs:
         own = line["ev"] == "fill" and line["client_order_id"].startswith(OWN)
         if own and "trade_id" in line and not self._sessions.open:
             self._fills[line["trade_id"]] = line["client_order_id"], self._case.now_s
-            keep_newest(self._fills)
+            self._case.keep_newest(self._fills)
 
     def fill_told(self, number: int, trade_id: object) -> None:
         """A process has told its operator of an own trade."""

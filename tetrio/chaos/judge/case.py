@@ -64,6 +64,8 @@ class Case:
     """One run: by which terms it is judged, what time it is, and what was found."""
 
     terms: Terms
+    remembered: int = REMEMBERED
+    """Of a kind, at most: orders, own trades."""
     now_s: float = 0.0
     violations: list[Violation] = attrs.field(factory=list)
     halted_s: float | None = None
@@ -87,6 +89,11 @@ class Case:
         """Whether nothing may be sent but cancels."""
         return self.halted_s is not None
 
+    def keep_newest(self, those: dict[int, Any]) -> None:
+        """Forget the oldest of too many."""
+        if len(those) > self.remembered:
+            del those[next(iter(those))]
+
     def breach(self, invariant: str, what: str) -> None:
         """An invariant does not hold at this moment."""
         self.violations.append(Violation(invariant, round(self.now_s, 6), what))
@@ -102,12 +109,6 @@ def serial(name: str) -> int:
     """The number that a process gives each id, upwards; -1 where the id is none of ours."""
     last = name.rpartition("-")[2]
     return int(last) if last.isdecimal() else -1
-
-
-def keep_newest(those: dict[int, Any]) -> None:
-    """Forget the oldest of too many."""
-    if len(those) > REMEMBERED:
-        del those[next(iter(those))]
 
 
 def episode(name: str) -> str:

@@ -10,7 +10,7 @@ import math
 
 import attrs
 
-from tetrio.chaos.judge.case import OWN, REMEMBERED, Case, Line, nonce, serial
+from tetrio.chaos.judge.case import OWN, Case, Line, nonce, serial
 from tetrio.chaos.once import Once
 
 MUTATIONS = frozenset({"order.place", "order.cancelReplace", "order.amend.keepPriority"})
@@ -51,7 +51,7 @@ class Outcomes:
         """When a process last asked for an order that has never come, or has said that it is in doubt."""
         self._asks: tuple[str, float, float] = "", -math.inf, -math.inf
         """Which own order is asked for, since when, and when last."""
-        self._names = Once(REMEMBERED)
+        self._names = Once(case.remembered)
         """Client order ids that were sent."""
 
     def named(self, name: str) -> None:
