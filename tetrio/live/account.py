@@ -167,6 +167,12 @@ class Account:
         status = result_of(await self._link.request("account.status"), AccountStatus)
         self._sleeve.take_account(status, changes)
 
+    async def look_again(self, out: trio.MemorySendChannel[Inbound]) -> None:
+        """The same once more, and tell the strategy what is another thing by now."""
+        await self.ask_balances()
+        if self._reckoning is None:
+            await self.tell_holdings(out)
+
     async def open_orders(self) -> list[OwnOrder]:
         """Adopt own orders that rest, and ask for those that we thought unfinished and that do not."""
         symbol = {"symbol": self._sleeve.rules.name}

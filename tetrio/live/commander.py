@@ -347,15 +347,16 @@ class Commander:
             self._send.send_nowait(self.standing())
 
     def _forget_all_but_disarm(self) -> None:
-        """PAUSE and RESUME are `standing`, EXIT and FLATTEN are the latch's `leaving`: old ones would say it wrong."""
-        kept = list[Command]()
+        """EXIT and FLATTEN are the latch's `leaving`, PAUSE and RESUME `standing`: old ones would say it wrong."""
+        found = list[Command]()
         with contextlib.suppress(trio.WouldBlock):
             while True:
-                command = self.commands.receive_nowait()
-                if command.word in (Word.DISARM, Word.STOPPED):
-                    kept.append(command)
-        for command in kept:
-            self._send.send_nowait(command)
+                found.append(self.commands.receive_nowait())
+        for command in found:
+            if command.word in (Word.DISARM, Word.STOPPED):
+                self._send.send_nowait(command)
+        if any(command.word in (Word.PAUSE, Word.RESUME) for command in found):
+            self._send.send_nowait(self.standing())  # said since the first observation, perhaps
 
     def _tell_late(self, word: str, text: str, *, done: bool) -> None:
         """What became of a word that had to wait: like its answer, but nobody stands there to hear it."""

@@ -222,17 +222,17 @@ class Epoch:
             journal=self.journal, status=self.status, now_ms=kept.exchange_ms,
             words=lambda: kept.latch.words, obeyed=self._remember_word, ask=not self.setup.jumpstart,
         )  # fmt: skip
+        kept.memory.drop_words()
+        if sleeve.take_stopped():  # while there was no link: before what it did to the holdings
+            kept.memory.heard.append(Command(Word.STOPPED))
         rebuilt = await past.learn(account)
         strategy = Strategy(
             sleeve.rules, params, kept.memory, kept.intents,
             journal=self.journal, status=self.status, on_first=self._on_first, decided=self.commander.note,
             obeyed=self._remember_word, show_every_s=self.setup.show_every_s,
-            protects=self.setup.exit.protect != "off", watch=kept.guardian.watch,
+            protects=self.setup.exit.protect != "off", watch=kept.guardian.watch, standing=self.commander.standing,
         )  # fmt: skip
         strategy.catch_up()
-        strategy.obey(self.commander.standing())
-        if sleeve.take_stopped():  # while there was no link
-            strategy.obey(Command(Word.STOPPED))
         strategy.hold(sleeve.holdings())
         strategy.adopt(sleeve.unfinished())
         if rebuilt and not kept.latch.remembers:
@@ -287,7 +287,7 @@ class Epoch:
     async def _look_again(self, move: _Move) -> None:
         """Ask for the balances once more, over whichever link is in use: the sync's may be of a copy that was late."""
         await trio.sleep(machine_s(AGAIN_S))
-        await move.account.ask_balances()
+        await move.account.look_again(move.out)
 
     async def _check_rights(self, rest: Rest, checked: trio.Event) -> None:
         """Refuse a key that may do more than trade; one look for each key is enough."""

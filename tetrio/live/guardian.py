@@ -31,6 +31,7 @@ class Guardian:
         self._guards = Guards(max_daily_loss=risk.max_daily_loss, max_drawdown=risk.max_drawdown)
         self._journal, self._now_ns, self._halt = journal, now_ns, halt
         self._sleeve: Sleeve | None = None
+        self._rebuilt = False
 
     @property
     def on(self) -> bool:
@@ -42,8 +43,8 @@ class Guardian:
 
         since_ms   of the last `resume` from a guard's halt: what was lost before does not count
         """
-        first, self._sleeve = self._sleeve is None, sleeve
-        if not first or not self.on:
+        self._sleeve = sleeve
+        if self._rebuilt or not self.on:
             return
         now_ns, rules = self._now_ns(), sleeve.rules
         trades = await account.trades_since((now_ns - DAY_NS) // 1_000_000)
@@ -51,6 +52,7 @@ class Guardian:
         changes = [Change(fill.at_ms * 1_000_000, *effect(fill, sleeve)) for fill in trades]
         opens = [Open(each.open_ms * 1_000_000, int(each.open) * rules.tick_size) for each in klines]
         self._guards.rebuild(*self._held(), changes, opens, now_ns, since_ms * 1_000_000)
+        self._rebuilt = True  # only now: a sync that is cut short is no first one
         self._journal.write(
             "rebuilt", what="loss guards", source=f"myTrades and {CANDLES} klines of 24 h",
             opening=self._guards.opening, best=self._guards.best,

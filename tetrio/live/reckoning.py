@@ -18,7 +18,7 @@ from tetrio.core.kernel import Command
 from tetrio.core.money import decimal
 from tetrio.core.orders import OrderName
 from tetrio.core.purse import Flow, OwnTrade, Purse
-from tetrio.errors import LinkStale, OrderRejected
+from tetrio.errors import LinkStale, OrderRejected, WireError
 from tetrio.journal import Journal
 from tetrio.live.link import Link
 from tetrio.live.sleeve import Sleeve
@@ -101,12 +101,12 @@ class Reckoning:
             raise LinkStale("account: own trades and balances do not come to rest")
         if self._known.floor is None:
             self._known.floor = self._known.newest
-        held = self.held()
-        self._reckoned = held
+        held = self._reckoned = self.held()
         if reckoned is not None:
             for trade in found:
                 reckoned = reckoned.after(trade)
-            self._flow(held, reckoned)
+            self._reckoned = reckoned
+            self._look()  # what they do not explain may be a copy that is late, and is looked into
         return held, found
 
     def held(self) -> Purse:
@@ -177,7 +177,10 @@ class Reckoning:
             if event.cleared_ms <= self._sleeve.balances_ms or told in self._flows:
                 return  # the balances hold it already, or another link has told it
             self._flows.append(told)
-            delta = decimal(event.delta)
+            try:
+                delta = decimal(event.delta)
+            except ValueError as error:
+                raise WireError(f"account: a balanceUpdate that cannot be read: {error}") from None
             flow = Flow(base=delta) if event.asset == rules.base_asset else Flow(quote=delta)
             self._take(flow)
             self._say_flow(flow, "told by the exchange")

@@ -63,6 +63,10 @@ class Memory:
     """What the exchange and the operator have said and is not folded yet, in its order."""
     untold: list[Told] = attrs.Factory(list)
     """What was decided on the way to now, and has not been told."""
+    wanted: Want | None = None
+    """What was published last."""
+    finish: Want | None = None
+    """The exit whose first fills brought the last change of regime about."""
 
     def fits(self, rules: SymbolRules) -> bool:
         """Whether there is a fold, and it reckons in the ticks and lots of these rules."""
@@ -77,9 +81,18 @@ class Memory:
         self.fold = None
         self.known.forget()
         self.untold.clear()
+        self.wanted = self.finish = None
         words = [each for each in self.heard if isinstance(each, Command)]
         self.heard.clear()  # trades and flows are in what is rebuilt
         self.heard += words
+
+    def drop_words(self) -> None:
+        """Those that the latch knows and tells again: they may not be the operator's last ones any more."""
+        kept = [
+            each for each in self.heard if not isinstance(each, Command) or each.word in (Word.DISARM, Word.STOPPED)
+        ]
+        self.heard.clear()
+        self.heard += kept
 
 
 @attrs.frozen
@@ -108,14 +121,17 @@ class Strategy:
         show_every_s: float = SHOWN_EVERY_S,
         protects: bool = False,
         watch: Callable[[Quote], None] = lambda _: None,
+        standing: Callable[[], Command] | None = None,
     ) -> None:
         """What it is told by.
+
+        standing   what the operator has said of arming: it holds from the first observation on
 
         obeyed     (word, id and time in ms of the last trade folded): one that has changed something by trades
         protects   a stop is to rest while the base is held
         watch      sees the newest book of each batch
         """
-        self._protects, self._watch = protects, watch
+        self._protects, self._watch, self._standing = protects, watch, standing
         self._rules, self._params, self._memory, self._intents = rules, params, memory, intents
         self._journal, self._status, self._on_first = journal, status, on_first
         self._decided, self._obeyed = decided, obeyed
@@ -124,7 +140,6 @@ class Strategy:
         self._show_every_s = show_every_s
         self._insane = 0
         self._regime_changed = False
-        self._finish: Want | None = None
         self._shown_at = -1.0
         self._refold = memory.fold
         kept = memory.state
@@ -150,7 +165,7 @@ class Strategy:
             self._by_book, decisions = kernel.on_command(self._by_book, command)
             self._tell(decisions)
         if command.word is Word.DISARM:
-            self._finish = None
+            self._memory.finish = None
 
     def adopt(self, orders: list[OwnOrder]) -> None:
         """Take over exits that were found resting and that nothing else tells of: what is armed is in their ids.
@@ -200,6 +215,10 @@ class Strategy:
 
     # -- taking in ------------------------------------------------------------------------------------------------
     def _take(self, item: Inbound) -> None:
+        if not self._observed and self._standing is not None:
+            standing = self._standing()
+            if (standing.word is Word.PAUSE) != self._state.paused:
+                self.obey(standing)
         self._take_heard()
         match item:
             case list():
@@ -272,13 +291,14 @@ class Strategy:
     def _publish(self) -> None:
         self._memory.state = None if self._refold is not None else self._by_book
         before, want = self._intents.value, kernel.want(self._state)
+        memory = self._memory
         if want is not None:
-            self._finish = None
-        elif before.want is not None and self._regime_changed:
-            self._finish = before.want
-        self._regime_changed = False
+            memory.finish = None
+        elif memory.wanted is not None and self._regime_changed:
+            memory.finish = memory.wanted
+        memory.wanted, self._regime_changed = want, False
         protect = protection(self._state) if self._protects else None
-        intent = Intent(want, self._quote, self._finish, protect)
+        intent = Intent(want, self._quote, memory.finish, protect)
         if want != before.want:
             self._tell_want(want)
         moved = (want or intent.finish) is not None and _moved(intent.quote, before.quote)
