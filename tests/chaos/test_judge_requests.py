@@ -163,7 +163,7 @@ def test_an_order_off_the_grid_is_seen_unless_the_rules_have_just_changed() -> N
     for changed, named in ((False, ["S7"]), (True, [])):
         record = Record()
         if changed:
-            record.referee.rules_changed(record.at)
+            record.referee.rules_changed(record.at, Decimal("0.0001"), Decimal(5))
         record.replied(record.placed(NAME.format(1)), 400, code=-1013, msg="Filter failure: LOT_SIZE")
         assert record.named == named
 

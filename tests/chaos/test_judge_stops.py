@@ -292,6 +292,17 @@ def test_a_level_that_only_the_bot_has_told_is_not_held_against_a_fold_from_a_ma
         assert record.named == named
 
 
+def test_what_is_believed_by_rules_that_have_changed_meanwhile_is_not_held_against_a_fold_by_the_new_ones() -> None:
+    for least, named in (("0.01", ["S12"]), ("1.5", [])):
+        record = Market(bought=False)
+        record.referee.rules_changed(record.at, Decimal(least), Decimal(5))
+        record.line("deposit", asset="ETH", amount="1")
+        record.trades("1000")
+        record.referee.level_told(record.at, "BASE", Decimal(1000), "open")
+        record.referee.rebuilt(record.at, "QUOTE", Decimal(998), "open", "t")
+        assert record.named == named
+
+
 def test_a_stop_that_is_due_while_all_is_sold_at_the_operator_s_word_is_none() -> None:
     record = _told()
     record.referee.said(record.at, "flatten")

@@ -116,7 +116,9 @@ def test_a_bot_comes_through_each_trouble(play: Play, name: str) -> None:
 
     async def strikes() -> None:
         if trouble.changes_rules:
-            play.referee.rules_changed(trio.current_time())
+            rules = play.world.exchange.venue.rules
+            least = rules.min_qty_lots * rules.step_size, rules.min_notional
+            play.referee.rules_changed(trio.current_time(), *least)
         for _ in range(TRIES):
             if await befall(play.world, trouble, rng):
                 return

@@ -152,11 +152,11 @@ class Referee:
         self._case.now_s = at_s
         self._manners.knocked()
 
-    def rules_changed(self, at_s: float) -> None:
+    def rules_changed(self, at_s: float, least_qty: Decimal, least_notional: Decimal) -> None:
         """The symbol's rules or status have changed: an order on its way may not fit them."""
         self._case.now_s = at_s
         self._manners.rules_changed()
-        self._stops.rules_changed()
+        self._stops.rules_changed(least_qty, least_notional)
 
     def key_known(self, at_s: float, known: bool) -> None:
         """The bot's key is revoked, or known again: a process that is told that it is no key ends as unsafe."""

@@ -208,7 +208,7 @@ class Chaos:
         if state:
             self.cells.add((trouble.name, state))
         if trouble.changes_rules:
-            self.witness.referee.rules_changed(trio.current_time())
+            self.witness.rules_changed(self.world.exchange.venue.rules)
         if trouble.name == "replica-lag":
             self.witness.referee.copies_lag(trio.current_time(), lag=True)
             heal = self._caught_up(heal)
@@ -235,7 +235,7 @@ class Chaos:
         """It is healed: the bot has to get over it."""
         self._excuse(trouble)
         if trouble.changes_rules:
-            self.witness.referee.rules_changed(trio.current_time())
+            self.witness.rules_changed(self.world.exchange.venue.rules)
 
     def _see_again(self, heal: Heal | None) -> Heal:
         def both() -> None:

@@ -16,6 +16,7 @@ from tetrio.chaos.judge.signs import Seen
 from tetrio.chaos.referee import Referee
 from tetrio.chaos.trace import Trace
 from tetrio.chaos.world import World
+from tetrio.core.money import SymbolRules
 from tetrio.journal import Fact
 from tetrio.wire.frames import FrameReader
 
@@ -208,6 +209,11 @@ class Witness:
     def let_in(self) -> None:
         """It does so no more."""
         self.referee.let_in()
+
+    def rules_changed(self, rules: SymbolRules) -> None:
+        """The symbol's rules or status have changed."""
+        least = rules.min_qty_lots * rules.step_size, rules.min_notional
+        self.referee.rules_changed(self._now(), *least)
 
     def key_known(self, known: bool) -> None:
         """The bot's key is revoked, or known again."""

@@ -90,6 +90,8 @@ class Level:
         self._since_id = self._last_id = 0
         self._beyond = 0
         self._price = Decimal(0)
+        self._least_qty, self._least_notional = case.terms.least_qty, case.terms.least_notional
+        """Of an order, in base and in quote units, as the exchange has it now."""
         self._sells = False
         self._buying: Buying | None = None
         """The latest."""
@@ -103,10 +105,10 @@ class Level:
     @property
     def worth(self) -> Decimal:
         """Of what may be sold, as a multiple of the least order that the exchange takes."""
-        terms, qty = self._case.terms, self._sellable_qty
-        if not qty or not terms.least_notional or not terms.least_qty:
+        qty = self._sellable_qty
+        if not qty or not self._least_notional or not self._least_qty:
             return Decimal(0)
-        return min(qty * self._price / terms.least_notional, qty / terms.least_qty)
+        return min(qty * self._price / self._least_notional, qty / self._least_qty)
 
     @property
     def _sellable_qty(self) -> Decimal:
@@ -117,6 +119,11 @@ class Level:
         """The record does not tell where it is."""
         self.anchor = self.reached_s = None
         self._beyond, self.recorded = 0, False
+
+    def rules_changed(self, least_qty: Decimal, least_notional: Decimal) -> None:
+        """What can be sold is not as it was: another regime may begin."""
+        self._least_qty, self._least_notional = least_qty, least_notional
+        self.forget()
 
     def audit(self, line: Line) -> None:
         """A line of the record, of which the account has been told."""
@@ -230,9 +237,9 @@ class Stops:
             self._level.forget()
         self._unseen_s = self._case.now_s
 
-    def rules_changed(self) -> None:
-        """What can be sold is not as it was: another regime may begin."""
-        self._level.forget()
+    def rules_changed(self, least_qty: Decimal, least_notional: Decimal) -> None:
+        """The exchange takes other orders, of so much at least."""
+        self._level.rules_changed(least_qty, least_notional)
 
     def sent(self, name: str, life: int, side: str) -> None:
         """A mutation has come, that places an order."""
