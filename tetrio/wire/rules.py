@@ -417,4 +417,6 @@ def split_symbol(name: str) -> tuple[str, str]:
     for quote in sorted(_QUOTES, key=len, reverse=True):
         if name.endswith(quote) and name != quote:
             return name[: -len(quote)], quote
-    raise ConfigError(f"the assets of {name} cannot be told from its name: say them, as in `--assets ETH/USDT`")
+    raise ConfigError(
+        f"the assets of {name} cannot be told from its name; `tetrio exchange` takes them as in `--assets ETH/USDT`"
+    )
