@@ -116,13 +116,12 @@ class Commander:
 
     def note(self, decision: Decision) -> None:
         """The strategy decided: an exit of the operator's that has been done, or taken back, is remembered no more."""
-        facts = decision.facts
-        done = decision.kind == "regime" and facts.get("before") is not None
-        # what a change of regime disarms is told just before the change: it has been done, not taken back
-        taken_back = decision.kind == "disarmed" and facts.get("reason") == "m" and facts.get("by") != "regime"
-        if (done or taken_back) and self._latch.words.leaving:
+        over = (decision.kind == "regime" and decision.facts.get("before") is not None) or (
+            decision.kind == "disarmed" and decision.facts.get("reason") == "m"
+        )
+        if over and self._latch.words.leaving:
             self._latch.set(leaving="", taking=False)
-            if done:
+            if decision.kind == "regime":
                 self._left_at = trio.current_time()
 
     # -- obeying --------------------------------------------------------------------------------------------------
