@@ -169,8 +169,9 @@ class Account:
 
     async def look_again(self, out: trio.MemorySendChannel[Inbound]) -> None:
         """The same once more, and tell the strategy what is another thing by now."""
+        held = self._sleeve.holdings()
         await self.ask_balances()
-        if self._reckoning is None:
+        if self._reckoning is None and self._sleeve.holdings() != held:
             await self.tell_holdings(out)
 
     async def open_orders(self) -> list[OwnOrder]:
@@ -319,9 +320,11 @@ class Account:
         """Follow the user stream until the link is let go, or cancelled; LinkLost when the stream ends."""
         with out:
             async for event in self._link.events:
+                heard = len(self._heard)
                 self._apply(event.raw)
                 wake()
-                await self._ring(out)
+                if len(self._heard) > heard:  # what waits has been rung for: a strategy that hangs is not rung full
+                    await self._ring(out)
                 if self._reckoning is None:
                     await self.tell_holdings(out)
 
