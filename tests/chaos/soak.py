@@ -96,7 +96,7 @@ class Held:
 class _Mallinfo(ctypes.Structure):
     """glibc's `struct mallinfo2`."""
 
-    _fields_ = tuple((name, ctypes.c_size_t) for name in "a b c d mapped e f used g h".split())  # noqa: SIM905
+    _fields_ = tuple((name, ctypes.c_size_t) for name in ("a", "b", "c", "d", "mapped", "e", "f", "used", "g", "h"))
 
     @property
     def in_use(self) -> int:

@@ -9,7 +9,7 @@ import pytest
 from tetrio.chaos import sweep
 from tetrio.chaos.states import STATES
 
-SEED, SECONDS = 1, 60.0
+SEED, SECONDS = 1, sweep.KILLED_S
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,12 @@ import pytest
 import trio
 from trio.testing import MockClock as Clock
 
+from tests.core.test_refold import RULES
+from tetrio.core import kernel
 from tetrio.core.guards import Crossed
-from tetrio.core.kernel import Decision, Word
-from tetrio.core.params import ExitParams
+from tetrio.core.kernel import Command, Decision, KernelRules, Word
+from tetrio.core.market import Holdings, Quote
+from tetrio.core.params import ExitParams, StrategyParams
 from tetrio.journal import Journal
 from tetrio.live.commander import PENDING, Commander
 from tetrio.live.latch import Latch
@@ -220,7 +223,14 @@ async def test_a_change_of_regime_ends_the_exit_that_was_asked_for() -> None:
 async def test_an_exit_said_twice_does_not_trade_back_at_once(autojump_clock: Clock) -> None:
     rig = Rig()
     assert rig.say("exit").done
-    rig.commander.note(Decision("regime", {"before": "BASE"}))
+    known = kernel.start(StrategyParams(fee=0.0), KernelRules.of(RULES))
+    held = kernel.on_holdings(known, Holdings(base=10_000, quote=0))
+    state, _ = kernel.fold(held, [Quote(200_000, 200_000, 1, 0)])
+    state, armed = kernel.on_command(state, Command(Word.EXIT))
+    _, done = kernel.fold(kernel.on_holdings(state, Holdings(base=0, quote=2e9)), [Quote(200_000, 200_000, 2, 0)])
+    assert [each.kind for each in (*armed, *done)] == ["armed", "disarmed", "regime"]
+    for decision in (*armed, *done):
+        rig.commander.note(decision)
     rig.status.regime = "QUOTE"
     again = rig.say("exit")
     assert not again.done

@@ -86,3 +86,17 @@ def test_fills_are_counted_wherever_the_link_dies_between_their_reports(after: i
     world = lived(tmp_path, scenario, "strategy.reference=trade", lines=bought())
     assert len(world.epochs_ended()) == 1
     counted(world)
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.0005, 0.001])
+def test_fills_of_the_last_instant_of_a_stop_are_told(after_s: float, tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        await offer(world)
+        await trio.sleep_until(FILLS_S + after_s)
+        world.bot.stop.set()
+        await trio.sleep(3)
+
+    world = lived(tmp_path, scenario, "strategy.reference=trade", lines=bought())
+    assert world.clean
+    assert [fact["qty"] for fact in world.told("fill")] == list(FILLS)
+    assert world.told("order")[-1]["filled"] == "0.8000"

@@ -31,9 +31,9 @@ from tetrio.net.internet import with_internet
 from tetrio.sim.fault.mishaps import Armed
 
 REBIRTH_S = 1.0
-KILLED_S = 60.0
-"""Of the run in which a bot is killed."""
-EPISODE_S, QUIET_S = 8.0, 1.0
+KILLED_S = 90.0
+"""Of the run in which a bot is killed: all states come by, although an exit that is said twice waits for 10 s."""
+EPISODE_S, QUIET_S = 18.0, 1.0
 LOOK_EVERY = 5
 """Steps between two looks at the executor's state, while a run is measured."""
 PAUSE_S = 1.0

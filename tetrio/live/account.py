@@ -171,7 +171,10 @@ class Account:
         """The same once more, and tell the strategy what is another thing by now."""
         held = self._sleeve.holdings()
         await self.ask_balances()
-        if self._reckoning is None and self._sleeve.holdings() != held:
+        if self._sleeve.holdings() == held:
+            return
+        self.tell_balances()
+        if self._reckoning is None:
             await self.tell_holdings(out)
 
     async def open_orders(self) -> list[OwnOrder]:

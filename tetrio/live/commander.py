@@ -18,7 +18,7 @@ from tetrio.core.kernel import Command, Decision, Word
 from tetrio.core.market import Regime, Side
 from tetrio.core.params import ExitParams
 from tetrio.journal import Journal
-from tetrio.live.latch import Latch
+from tetrio.live.latch import LATCHED, Latch
 from tetrio.net.clock import machine_s
 from tetrio.operator import WORDS, Answer, Order
 from tetrio.status import Status
@@ -116,12 +116,13 @@ class Commander:
 
     def note(self, decision: Decision) -> None:
         """The strategy decided: an exit of the operator's that has been done, or taken back, is remembered no more."""
-        over = (decision.kind == "regime" and decision.facts.get("before") is not None) or (
-            decision.kind == "disarmed" and decision.facts.get("reason") == "m"
-        )
-        if over and self._latch.words.leaving:
+        facts = decision.facts
+        done = decision.kind == "regime" and facts.get("before") is not None
+        # what a change of regime disarms is told just before the change: it has been done, not taken back
+        taken_back = decision.kind == "disarmed" and facts.get("reason") == "m" and facts.get("by") != "regime"
+        if (done or taken_back) and self._latch.words.leaving:
             self._latch.set(leaving="", taking=False)
-            if decision.kind == "regime":
+            if done:
                 self._left_at = trio.current_time()
 
     # -- obeying --------------------------------------------------------------------------------------------------
@@ -353,7 +354,7 @@ class Commander:
             while True:
                 found.append(self.commands.receive_nowait())
         for command in found:
-            if command.word in (Word.DISARM, Word.STOPPED):
+            if command.word not in LATCHED:
                 self._send.send_nowait(command)
         if any(command.word in (Word.PAUSE, Word.RESUME) for command in found):
             self._send.send_nowait(self.standing())  # said since the first observation, perhaps

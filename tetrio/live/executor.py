@@ -143,8 +143,7 @@ class Executor:
         """Until cancelled; LinkError when the link fails, with every outcome that is not known marked as unknown."""
         while True:
             await self._settle()
-            if self._sleeve.take_stopped() and not self._stopped():
-                self._sleeve.stopped = True  # it cannot hear yet
+            self._tell_stopped()
             async with self._link.turn:  # the session does not move to another link with a mutation under way
                 if not self._settled:
                     continue  # more was told while the turn was waited for
@@ -296,7 +295,12 @@ class Executor:
     async def _ask_balances(self) -> None:
         changes = self._sleeve.changes
         self._sleeve.take_account(result_of(await self._link.request("account.status"), AccountStatus), changes)
+        self._tell_stopped()  # before what it did to the holdings
         await self._learnt()
+
+    def _tell_stopped(self) -> None:
+        if self._sleeve.take_stopped() and not self._stopped():
+            self._sleeve.stopped = True  # it cannot hear yet
 
     async def _ask_what_rests(self) -> None:
         """Less is free than was reckoned with: an order of ours may rest that is not known; then the balances."""

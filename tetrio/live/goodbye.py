@@ -21,7 +21,7 @@ from tetrio.live.sleeve import Sleeve
 from tetrio.live.watchdog import first_of
 from tetrio.net.clock import machine_s
 from tetrio.wire.codes import is_unknown_order
-from tetrio.wire.request import CanceledOrder, OrderStatus, result_of
+from tetrio.wire.request import CanceledOrder, MyTrade, OrderStatus, result_of
 
 GOODBYE_S = 4.5  # of the 5 s that a stop may take
 UNKNOWN_S = 14.5  # of 15 s, while an unknown outcome is being resolved
@@ -112,6 +112,17 @@ class Goodbye:
         left = [own.client_order_id for own in sleeve.take_open_orders(resting) if not own.state.final]
         self.said = not left or setup.exit.on_stop == "leave"
         self._journal.write("stop", state="confirmed", left=left, on_stop=setup.exit.on_stop)
+        if sleeve.trades_known:
+            await self._learn_last_fills(session, sleeve)
+
+    async def _learn_last_fills(self, session: Session, sleeve: Sleeve) -> None:
+        """What was filled in the last instant is told, too; it changes nothing of the goodbye where it cannot be."""
+        params = {"symbol": self._kept.setup.symbol, "fromId": sleeve.last_trade_id + 1}
+        try:
+            reply = await session.request("myTrades", params, within_s=REPLY_S)
+            sleeve.take_trades(result_of(reply, list[MyTrade]))
+        except UNMENDED as error:
+            self._journal.write("stop", state="the last fills are not known", why=str(error))
 
     async def _resolve(self, session: Session, sleeve: Sleeve, order: OwnOrder) -> None:
         now_ns = self._kept.clock.now_ns

@@ -19,10 +19,14 @@ from typing import Any
 
 import attrs
 
+from tetrio.core.kernel import Word
 from tetrio.errors import UnsafeError
 
 PLACES = 100  # words with their places that are kept
 _ANEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+
+LATCHED = frozenset({Word.PAUSE, Word.RESUME, Word.EXIT, Word.FLATTEN})
+"""Words that it keeps: each session hears of them from it, so that what waited from before is let go."""
 
 
 @attrs.frozen

@@ -170,8 +170,14 @@ class Reckoning:
         rules = self._sleeve.rules
         if isinstance(event, ExecutionReport) and event.symbol == rules.name:
             fill = fill_of(event)
-            if fill is not None and fill.trade_id >= 0 and self._known.new(fill.trade_id):
-                self._take(OwnTrade.of(fill, rules))
+            if fill is None or fill.trade_id < 0:
+                return
+            try:
+                trade = OwnTrade.of(fill, rules)
+            except ValueError as error:
+                raise WireError(f"account: a fill that cannot be read: {error}") from None
+            if self._known.new(trade.trade_id):
+                self._take(trade)
         elif isinstance(event, BalanceUpdate) and event.asset in (rules.base_asset, rules.quote_asset):
             told = event.asset, event.delta, event.cleared_ms
             if event.cleared_ms <= self._sleeve.balances_ms or told in self._flows:

@@ -112,6 +112,7 @@ class Sleeve:
     def follow(self, before: Sleeve) -> None:
         """Go on in place of a sleeve that counted in other ticks or lots: trades once told are not told again."""
         self._trades, self.last_trade_id, self.trades_known = before._trades, before.last_trade_id, before.trades_known
+        self.stopped = before.stopped
 
     def off_grid(self, status: OrderStatus) -> bool:
         """Whether an order of ours cannot be told in today's ticks and lots: its symbol's rules have changed."""

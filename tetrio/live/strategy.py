@@ -26,6 +26,7 @@ from tetrio.core.why import sentence
 from tetrio.errors import LinkStale
 from tetrio.journal import Journal
 from tetrio.live.feed import Gone, History, Item
+from tetrio.live.latch import LATCHED
 from tetrio.live.mailbox import Mailbox
 from tetrio.live.reckoning import Heard, Known
 from tetrio.live.sieve import Seen
@@ -60,9 +61,12 @@ class Memory:
     known: Known = attrs.Factory(Known)
     """The own trades that are in the fold, or have been heard."""
     heard: deque[Heard] = attrs.Factory(deque)
-    """What the exchange and the operator have said and is not folded yet, in its order."""
+    """What the exchange and the operator have said and is not folded yet, in its order.
+
+    Bounded by who tells: each waits until its ring has room in the channel, and ends the epoch after some seconds.
+    """
     untold: list[Told] = attrs.Factory(list)
-    """What was decided on the way to now, and has not been told."""
+    """What was decided on the way to now, and has not been told: as much as the market had one decide."""
     wanted: Want | None = None
     """What was published last."""
     finish: Want | None = None
@@ -88,9 +92,7 @@ class Memory:
 
     def drop_words(self) -> None:
         """Those that the latch knows and tells again: they may not be the operator's last ones any more."""
-        kept = [
-            each for each in self.heard if not isinstance(each, Command) or each.word in (Word.DISARM, Word.STOPPED)
-        ]
+        kept = [each for each in self.heard if not isinstance(each, Command) or each.word not in LATCHED]
         self.heard.clear()
         self.heard += kept
 
@@ -125,11 +127,10 @@ class Strategy:
     ) -> None:
         """What it is told by.
 
-        standing   what the operator has said of arming: it holds from the first observation on
-
         obeyed     (word, id and time in ms of the last trade folded): one that has changed something by trades
         protects   a stop is to rest while the base is held
         watch      sees the newest book of each batch
+        standing   what the operator has said of arming: it holds from the first observation on
         """
         self._protects, self._watch, self._standing = protects, watch, standing
         self._rules, self._params, self._memory, self._intents = rules, params, memory, intents

@@ -73,9 +73,12 @@ class Poller:
             return self._fails(error)
         self._works()
         new = self._new(found)
-        for incoming in new:
-            for answer in self._hear(incoming):
-                await self._reply(api, answer)
+        answers = [answer for incoming in new for answer in self._hear(incoming)]  # all: a halt waits for no note
+        for answer in answers:
+            if answer.text:
+                self._answer(answer)
+        for answer in answers:
+            await self._note_press(api, answer)
         return FULL_LEAST_S if new else max(0.0, EMPTY_LEAST_S - (now_s() - asked_at))
 
     async def _begin(self, api: Api) -> None:
@@ -113,10 +116,8 @@ class Poller:
         finally:
             self._hearing(None)
 
-    async def _reply(self, api: Api, answer: Answer) -> None:
-        """Queue the text; stop the little clock on the button that was pressed."""
-        if answer.text:
-            self._answer(answer)
+    async def _note_press(self, api: Api, answer: Answer) -> None:
+        """Stop the little clock on the button that was pressed, if one was."""
         if answer.press:
             try:
                 await api.note(answer.press, answer.note)
