@@ -309,7 +309,8 @@ async def serve_metrics(
             break
         except OSError as error:
             if not told:
-                journal.write("face", name="metrics", state="lost", why=f"{params.listen}: {error.strerror or error}")
+                why = f"{params.listen}: {error.strerror or error}; free it, or set [metrics] listen to another"
+                journal.write("face", name="metrics", state="lost", why=why)
                 task_status.started(None)
             told = True
             await trio.sleep(machine_s(BIND_AGAIN_S))

@@ -58,13 +58,16 @@ def reopening(view: View, *, tick: float = 1) -> float | None:
     return grid.first_down(lambda close: close < mid, mid)
 
 
-def sentence(view: View, params: StrategyParams, quote: Observation | None, fmt: Format, *, tick: float = 1) -> str:
+def sentence(
+    view: View, params: StrategyParams, quote: Observation | None, fmt: Format, *, tick: float = 1, halted: bool = False
+) -> str:
     """What would have to happen for the next decision.
 
     view    `kernel.view` of the state; params are that state's
     quote   the last observation; None before the first
     fmt     writes a price in the kernel's unit; it is given whole ticks only
     tick    the least step of a price in that unit
+    halted  nothing is sent: it is paused for that
     """
     if quote is None or view.regime is None:
         return "waits for the first price"
@@ -75,7 +78,9 @@ def sentence(view: View, params: StrategyParams, quote: Observation | None, fmt:
         return _armed(view, params, fmt, tick)
     if view.gate:
         return _gate(view, params, fmt, tick)
-    return ("paused, nothing new is armed; without the pause: " if view.paused else "") + _open(view, params, fmt, tick)
+    idle = "halted, nothing is sent but cancels; without the halt: " if halted else ""
+    idle = idle or ("paused, nothing new is armed; without the pause: " if view.paused else "")
+    return idle + _open(view, params, fmt, tick)
 
 
 def _armed(view: View, params: StrategyParams, fmt: Format, tick: float) -> str:

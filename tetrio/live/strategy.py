@@ -381,7 +381,7 @@ class Strategy:
         status.armed = REASONS[view.reason] if view.reason else ""
         status.flattening = view.taking
         if self._observed:
-            status.why = sentence(view, self._params, self._state.last, self._price)
+            status.why = sentence(view, self._params, self._state.last, self._price, halted=status.halted)
 
 
 def say(fold: Refold, command: Command, obeyed: Callable[[Command, int, int], None]) -> Told:

@@ -29,6 +29,7 @@ from tetrio.errors import KeyRefused, OrderRejected, OrderUnknown, WireError
 from tetrio.wire import sign
 from tetrio.wire.codes import (
     BAD_JSON,
+    BAD_SIGNATURE,
     CANCEL_REJECTED,
     CANCEL_REPLACE_FAILED,
     CANCEL_REPLACE_PARTLY_FAILED,
@@ -150,7 +151,10 @@ def raise_for(reply: Reply) -> None:
     if error.code in OUTCOME_UNKNOWN or reply.status >= 500:
         _unknown(error, reply.status)
     if error.code in KEY_REFUSED or reply.status == 401:
-        raise KeyRefused(f"the exchange refuses the API key: {error.code} {error.msg} (status {reply.status})")
+        told = f"{error.code} {error.msg} (status {reply.status})"
+        if error.code == BAD_SIGNATURE:
+            told += "; [account] private_key_file may be another API key's"
+        raise KeyRefused(f"the exchange refuses the API key: {told}")
     data = _read(Any, error.data) if isinstance(error.data, msgspec.Raw) else None
     raise OrderRejected(error.code, error.msg, status=reply.status, data=data)
 

@@ -171,11 +171,6 @@ def _read_private(path: Path, exposed: Callable[[Path], bool]) -> str:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             raise ConfigError(f"{path} is not a regular file: a key is read from a file")
-        if stat.S_ISREG(mode) and exposed(path):
-            raise UnsafeError(
-                f"{path} can be read by others (mode {stat.S_IMODE(mode):04o}): run `chmod 600 {path}`, "
-                "and make a new key if they may have read it"
-            )
         with path.open("rb") as file:
             content = file.read(_MAX_FILE + 1)
     except FileNotFoundError:
@@ -186,6 +181,11 @@ def _read_private(path: Path, exposed: Callable[[Path], bool]) -> str:
         raise ConfigError(f"{path} cannot be read by this user: give the file to it with `chown`") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None
+    if exposed(path) and b"PUBLIC KEY-----" not in content:  # that may be read, and is refused as what it is
+        raise UnsafeError(
+            f"{path} can be read by others (mode {stat.S_IMODE(mode):04o}): run `chmod 600 {path}`, "
+            "and make a new key if they may have read it"
+        )
     if len(content) > _MAX_FILE:
         raise ConfigError(f"{path} is not a private key: it has more than {_MAX_FILE} bytes")
     if content[:1] == b"\x30":
