@@ -62,13 +62,13 @@ class Record:
     def placed(self, name: str, connection: int = 1) -> int:
         return self.sent("order.place", connection, newClientOrderId=name)
 
-    def reborn(self) -> None:
-        """The second process, in step on connection 2."""
-        self.referee.life(self.at, 2, "started")
-        self.connect(2)
+    def reborn(self, number: int = 2) -> None:
+        """Another process, the second one, in step on a connection of the same number."""
+        self.referee.life(self.at, number, "started")
+        self.connect(number)
         for method in SYNCED:
-            self.answered(method, 2)
-        self.referee.life(self.at, 2, "ready")
+            self.answered(method, number)
+        self.referee.life(self.at, number, "ready")
 
     def accepted(
         self, name: str, *, side: str = "SELL", kind: str = "LIMIT_MAKER", qty: str = "1", price: str = "900"

@@ -151,6 +151,19 @@ def test_after_a_word_that_changes_what_a_stop_does_nothing_is_due(word: str) ->
     assert record.named == []
 
 
+@pytest.mark.parametrize("before", [(), ("989",)])
+def test_a_price_that_was_met_during_a_halt_arms_nothing(before: tuple[str, ...]) -> None:
+    record = Market()
+    record.trades(*before)
+    record.referee.said(record.at, "halt")
+    record.trades("980", "995")
+    record.referee.said(record.at, "resume")
+    record.trades("995", "995", "995", "995")
+    assert record.named == []
+    record.trades("985", "985", "985", "985")
+    assert record.named == ["L4"]
+
+
 def test_a_stop_that_the_operator_has_taken_back_is_over() -> None:
     record = Market()
     record.trades("980")
@@ -204,6 +217,24 @@ def _told(gate: str = "") -> Market:
 def test_a_level_that_was_told_holds_where_there_is_no_other() -> None:
     record = _told()
     record.trades("989", "988", "987", "986")
+    assert record.named == ["L4"]
+
+
+def test_of_a_word_said_to_a_process_that_died_unready_nobody_knows_whether_it_was_kept() -> None:
+    record = _told()
+    referee = record.referee
+    referee.said(record.at, "pause")
+    referee.life(record.at, 1, "killed")
+    referee.life(record.at, 2, "started")
+    referee.said(record.at, "resume")
+    referee.life(record.at, 2, "killed")
+    record.reborn(3)
+    referee.level_told(record.at, "BASE", Decimal(1000), "")
+    record.trades("980", "980", "980", "980")
+    assert record.named == []
+    referee.said(record.at, "resume")
+    referee.level_told(record.at, "BASE", Decimal(1000), "")
+    record.trades("980", "980", "980", "980")
     assert record.named == ["L4"]
 
 

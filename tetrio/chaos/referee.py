@@ -70,6 +70,8 @@ class Referee:
         self._endings = Endings(case, roll, account, self._outcomes)
         self._sinks, self._signs, self._leaks = Sinks(case), Signs(case, roll), Leaks(case, sessions)
         self._progress = Progress(case)
+        self._said_early = False
+        """The latest process was told whether it may arm or send before it was ready."""
 
     @property
     def violations(self) -> list[Violation]:
@@ -199,6 +201,7 @@ class Referee:
                 self._endings.stop_asked()
             case "killed" | "ended":
                 self._roll.dead_s[number] = at_s
+                self._forget_words(number)
                 if what == "ended":
                     self._endings.ended(number, code)
 
@@ -207,10 +210,18 @@ class Referee:
         self._case.now_s = at_s
         self._churn.changed()
         self._stops.said(word)
+        self._said_early |= word in ("pause", "halt", "resume") and self._roll.latest not in self._roll.ready
         if word in ("halt", "resume"):
             self._requests.halted(word == "halt")
         elif word == "flatten":
             self._account.flattened = True
+
+    def _forget_words(self, number: int) -> None:
+        """What was said to a process that then died unready, it may have had no time to write down, as it has said."""
+        if self._said_early and number not in self._roll.ready:
+            self._stops.words_lost()
+            self._requests.halted(False)
+        self._said_early = False
 
     def fill_told(self, at_s: float, number: int, trade_id: object) -> None:
         """A process has told its operator of an own trade."""

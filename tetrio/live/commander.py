@@ -180,7 +180,8 @@ class Commander:
             if words.leaving == self._status.regime and self._status.phase == "ready":
                 self._say(Word.FLATTEN if words.taking else Word.EXIT)
             armed = f"; the {name} that was asked for before goes on ({self._when()}{self._describe(name)})"
-        return Answer(True, f"resumed: exits are armed as before{armed}")
+        kept = "" if self._latch.opened or not self._latch.kept else self._remembered()
+        return Answer(True, f"resumed{kept}: exits are armed as before{armed}")
 
     def _exit(self, order: Order) -> Answer:
         return self._leave(order.word, Word.EXIT)

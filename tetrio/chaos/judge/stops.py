@@ -82,7 +82,7 @@ class Level:
         """It is the record that tells, not the bot."""
         self.reached_s: float | None = None
         self.paused = False
-        """No stop is armed meanwhile."""
+        """No stop is armed meanwhile: a halt pauses, too."""
         self.flattened = False
         """All is being sold at once by the operator's word: that goes on whatever the price."""
         self._lowest = Decimal(0)
@@ -172,7 +172,7 @@ class Level:
         assert terms.hard_stop is not None, "there is an anchor only where there is a stop"
         self._lowest = min(self._lowest, price)
         self._beyond = self._beyond + 1 if price < anchor * (1 - terms.hard_stop) else 0
-        if self._beyond >= terms.stop_confirm:
+        if self._beyond >= terms.stop_confirm and not self.paused:
             self.reached_s = self._case.now_s
 
     def _held(self, fill: Line | None) -> None:
@@ -228,14 +228,20 @@ class Stops:
 
     def said(self, word: str) -> None:
         """A word of the operator's was obeyed."""
-        if word in ("pause", "resume"):
-            self._level.paused = word == "pause"
+        if word in ("pause", "halt", "resume"):
+            self._level.paused = word != "resume"
+        if word == "halt" and not self._obeyed:
+            self._level.reached_s = None  # it may not have heard of the price before: then the next one counts
         self._level.flattened |= word == "flatten"
         if word in ("pause", "disarm", "halt"):
             self._level.flattened = False
         if word in ("pause", "flatten") or (word == "disarm" and self._level.reached_s is not None):
             self._level.forget()
         self._unseen_s = self._case.now_s
+
+    def words_lost(self) -> None:
+        """It is not known whether stops are armed: not until the next word that tells."""
+        self._level.paused = True
 
     def rules_changed(self, least_qty: Decimal, least_notional: Decimal) -> None:
         """The exchange takes other orders, of so much at least."""
