@@ -211,3 +211,29 @@ def test_a_change_of_balance_that_is_no_number_ends_the_session_only(tmp_path: P
     world = lived(tmp_path, scenario, "strategy.reference=trade", lines=lively(0.05))
     (why,) = world.epochs_ended()
     assert why.startswith("account: a balanceUpdate that cannot be read")
+
+
+@pytest.mark.parametrize("after_s", [0.5, 2, 4, 6])
+def test_a_stop_does_not_wait_for_a_sign_of_life(tmp_path: Path, after_s: float) -> None:
+    """The answer to a cancel is lost, and then the pong: that the order has ended was told by its report."""
+    told_s: list[float] = []
+
+    def watch(fact: Fact) -> None:
+        if fact.kind == "stop":
+            told_s.append(trio.current_time())
+
+    async def scenario(world: World) -> None:
+        world.bot.journal.listeners.append(watch)
+        await world.until_ready()
+        say(world, "exit")
+        await world.until(lambda: world.told("order", state="open"), 10)
+        world.arm("lose-reply:order.cancel", "no-pong:ws_api")
+        say(world, "disarm")
+        await trio.sleep(after_s)
+        world.bot.stop.set()
+        told_s.append(trio.current_time())
+
+    world = lived(tmp_path, scenario, *HELD, lines=seconds(0, 60))
+    assert world.clean
+    asked_s, *said_s = told_s
+    assert said_s[-1] - asked_s < 5

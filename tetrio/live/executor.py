@@ -149,9 +149,7 @@ class Executor:
                     continue  # more was told while the turn was waited for
                 action = self._plan()
                 if not isinstance(action, Wait):
-                    # a stop waits for the answer of what is under way, which is bounded: no outcome is left unknown
-                    with trio.CancelScope(shield=True):
-                        await self._do(action)
+                    await self._do(action)
             if isinstance(action, Wait):
                 await self._wait(action)
 
@@ -431,7 +429,9 @@ class Executor:
 
     async def _send(self, method: str, params: dict[str, object]) -> Reply:
         params = {**params, "recvWindow": RECV_WINDOW_MS}
-        reply = await self._link.request(method, params, within_s=MUTATION_S)
+        # a stop waits for the answer of what is under way, which is bounded: no outcome is left unknown
+        with trio.CancelScope(shield=True):
+            reply = await self._link.request(method, params, within_s=MUTATION_S)
         now = self._now_ns()
         for limit in reply.rate_limits:
             if limit.rate_limit_type == "ORDERS":

@@ -80,8 +80,9 @@ class Link:
             self._settled = trio.Event()
             await self._settled.wait()
 
-    def end_events(self) -> None:
-        """No event will come any more: whoever reads them is done when they are read."""
+    def end(self) -> None:
+        """Nothing comes any more: whoever waits for a reply has none, and who reads events is done with the last."""
+        self._break(LinkLost(f"{self.name}: closed"))
         self._events_in.close()
 
     @property
@@ -242,8 +243,8 @@ async def open_link(
             try:
                 yield link
             finally:
-                link.end_events()
                 nursery.cancel_scope.cancel()  # the reader first: no reply to a ping after a close, no hang in a queue
+                link.end()
     except* _PROTOCOL as group:  # from the library's reader
         what = "broke the WebSocket protocol" if connected else "WebSocket handshake failed"
         kind = "lost" if connected else "unseen"
