@@ -293,6 +293,20 @@ def test_last_words_that_lay_on_the_wire_are_known_by_their_stamp() -> None:
         assert record.named == named
 
 
+def test_an_order_that_lay_on_a_dead_wire_until_it_was_known_never_to_be_executed_leaves_no_doubt() -> None:
+    for stamp_s, named in ((1.0, []), (28.0, ["S4"])):
+        record = Record(begin_ms=1_000_000)
+        record.connect(2)
+        for method in SYNCED:
+            record.answered(method, 2)
+        record.at += 30
+        stamp = 1_000_000 + round(stamp_s * 1000)
+        record.sent("order.place", 1, newClientOrderId=NAME.format(1), timestamp=stamp)
+        record.at += 1
+        record.sent("order.place", 2, newClientOrderId=NAME.format(2), timestamp=1_031_000)
+        assert record.named == named
+
+
 def test_an_order_after_a_halt_is_seen_but_not_a_cancel() -> None:
     record = Record()
     record.rested(1, qty="0.1")

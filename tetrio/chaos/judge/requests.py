@@ -17,7 +17,7 @@ from tetrio.chaos.judge.case import IN_FLIGHT_S, JUMPSTART, OWN, Case, Line, rea
 from tetrio.chaos.judge.churn import Churn
 from tetrio.chaos.judge.lives import Roll
 from tetrio.chaos.judge.manners import Manners
-from tetrio.chaos.judge.outcomes import MUTATIONS, Outcomes
+from tetrio.chaos.judge.outcomes import ABSENT_AFTER_S, MUTATIONS, Outcomes
 from tetrio.chaos.judge.sessions import SUBSCRIBE, Session, Sessions
 from tetrio.chaos.judge.stops import Stops
 
@@ -127,7 +127,8 @@ class Requests:
             self._in_sight(name, life, min(self._case.now_s, stamped_s - STAMP_OFF_S))
         self._allowed(name, life, min(self._case.now_s - IN_FLIGHT_S, stamped_s - STAMP_OFF_S))
         self._stops.sent(name, life, str(params.get("side")))
-        if life not in self._roll.dead_s:  # last words that come late say nothing of the living
+        late = self._case.now_s - stamped_s > ABSENT_AFTER_S  # not executed any more, and asked for long ago
+        if not late and life not in self._roll.dead_s:  # last words that come late say nothing of the living
             self._outcomes.sent(name, connection)
 
     def _in_step(self, session: Session, name: str, life: int) -> None:
