@@ -126,6 +126,7 @@ def test_what_works_is_not_wedged() -> None:
     assert wedged("syncing") == (), "a first observation may take its time"
     assert wedged(lag_s=100.0) == (), "no new epoch makes a machine faster"
     assert wedged("stopping", beat_at=None, waiting_since=0.0) == ()
+    assert wedged(beat_at=NOW - 60, market_since=NOW - 9) == (), "a line that has just come does not owe its beat yet"
     assert wedged(began_at=None, synced=False) == (), "between two epochs"
 
 

@@ -77,9 +77,11 @@ def wedges(status: Status, now: float, bounds: Bounds) -> tuple[Wedge, ...]:
     if not vitals.synced:
         age = now - vitals.began_at
         return (Wedge(f"not synchronised for {age:.0f} s", ours=False),) if age > bounds.sync_s else ()
+    # a line that has just come does not owe its beat yet
+    beats = [at for at in (vitals.beat_at, vitals.market_since) if at is not None]
     up = status.links.get("market") == "up"
     found = (
-        _age("the market's beat", vitals.beat_at, now, bounds.beat_s) if up else None,
+        _age("the market's beat", max(beats, default=None), now, bounds.beat_s) if up else None,
         _age("the session", vitals.session_at, now, bounds.session_s),
         _since("the user stream owes an order's balances", vitals.unproven_since, now, bounds.proof_s),
         _since("the strategy has taken nothing", vitals.waiting_since, now, bounds.strategy_s),

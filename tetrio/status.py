@@ -39,7 +39,9 @@ class Vitals:
     """Signs of life, written by the tasks; times on trio's clock. `tetrio.health` judges them."""
 
     beat_at: float | None = None
-    """When the market's steady stream last advanced."""
+    """When the market's steady stream last advanced; before it ever has, since when it is owed."""
+    market_since: float | None = None
+    """Since when a market line is up, and owes its first beat."""
     session_at: float | None = None
     """When the logged-on session last showed life (reply, event or pong); None while there is none."""
     unproven_since: float | None = None

@@ -67,7 +67,7 @@ def test_candles_of_an_outage_are_filled(tmp_path: Path, reference: str) -> None
 @pytest.mark.fault("F88", "F89")
 def test_candles_that_a_line_leaves_out_are_asked_for(tmp_path: Path) -> None:
     _, whole = known(tmp_path, "book")
-    world, after = known(tmp_path, "book", "lose-event:@kline_1s:4")
+    world, after = known(tmp_path, "book", "lose-event:@kline_1s:3")
     assert world.told("link", name="market", state="gap")
     assert after == whole
 

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from tests.live.rig import KEY, World, lived, lively
+from tetrio.health import Bounds, judge
 from tetrio.live.feed import BAD_A_MINUTE
 from tetrio.live.watchdog import Patience
 
@@ -65,6 +66,32 @@ def test_a_banned_bot_asks_nothing_of_anybody_until_it_may(tmp_path: Path) -> No
     world = lived(tmp_path, scenario, lines=lively(0.2))
     assert world.told("warning", what="exchange"), "it is said loudly"
     assert world.clean
+
+
+@pytest.mark.fault("F4", "F6")
+def test_a_market_without_a_beat_makes_a_bot_that_is_not_alive_however_often_it_connects(tmp_path: Path) -> None:
+    """Its books go on."""
+    ages: list[float] = []
+
+    async def scenario(world: World) -> None:
+        await world.until_ready()
+        world.arm("lose-event:@kline_1s:35")
+        began = trio.current_time()
+        await trio.sleep(40)
+        lost = world.told("link", name="market", state="lost")
+        assert len(lost) >= 3
+        assert all("1 s kline is overdue" in each["why"] for each in lost)
+        assert world.told("link", name="market", state="up")[1:], "it comes up again and again"
+        assert not world.told("epoch", state="ended"), "the account's link is not the worse for it"
+        found = judge(world.bot.status, trio.current_time(), Bounds())
+        assert any("the market's beat" in each for each in found)
+        beat_at = world.bot.status.vitals.beat_at
+        assert beat_at is not None
+        ages.append(beat_at - began)
+        await world.until(lambda: not judge(world.bot.status, trio.current_time(), Bounds()), 120)
+
+    lived(tmp_path, scenario, lines=lively(0.1))
+    assert ages[0] <= 1, "the last that came"
 
 
 @pytest.mark.fault("F17")

@@ -69,7 +69,8 @@ class Epoch:
         self.status.phase, self.status.detail = "connecting", "asking for the clock and the symbol's rules"
         self.journal.write("epoch", number=self.status.epoch, state="begun")
         kept.intents.value, kept.renewed = Intent(), trio.Event()
-        self.status.vitals = Vitals(lag_s=self.status.vitals.lag_s, began_at=trio.current_time())
+        before = self.status.vitals
+        self.status.vitals = Vitals(lag_s=before.lag_s, beat_at=before.beat_at, began_at=trio.current_time())
         async with open_rest(self.setup.rest, kept.clock.now_ns, kept.access) as rest:
             await self._measure_clock(rest)
             rules, limits = await rest.symbol(self.setup.symbol)

@@ -55,8 +55,8 @@ class Sieve:
         self._held_at = 0.0
         self._open_ms: int | None = None
         self._beat_ms = -1
-        self.beat_at = 0.0
-        """When the beat last advanced."""
+        self.beat_at: float | None = None
+        """When the beat last advanced, on this line or those before it."""
         self.gap = False
         """A candle is missing before the newest one: it must be asked for before that is told."""
         self.quoted = False
@@ -66,11 +66,11 @@ class Sieve:
         self._told: dict[Hashable, int] = {}
         """How far its predecessor had come, where it has not gone beyond that yet."""
 
-    def afresh(self, now: float) -> None:
+    def afresh(self) -> None:
         """A line without a predecessor: what is known is from another connection."""
         self._needed, self._held, self._last, self._told = 0, [], {}, {}
         self._open_ms, self.gap, self.quoted = None, False, False
-        self._beat_ms, self.beat_at = -1, now
+        self._beat_ms, self.beat_at = -1, None
 
     def fit(self, records: Iterable[MarketRecord], now: float) -> list[Seen]:
         """Of one read of the line that counts, in order."""

@@ -54,11 +54,13 @@ class Line:
     async def receive(self, silence_s: float) -> list[bytes]:
         """The payloads of what has arrived, at least one.
 
-        After `silence_s` without a byte the line is over: what surrounds it is cancelled, and ends in LinkStale.
+        After `silence_s` without one, pings or not, the line is over: what surrounds it is cancelled, and ends in
+        LinkStale.
         """
         payloads: list[bytes] = []
+        until = trio.current_time() + silence_s
         while not payloads:
-            for opcode, payload in self._walk(await self._read(silence_s)):
+            for opcode, payload in self._walk(await self._read(until)):
                 if opcode == TEXT:
                     payloads.append(payload)
                 elif opcode == BINARY:
@@ -72,8 +74,9 @@ class Line:
     async def receive_any(self, silence_s: float) -> list[Message]:
         """The same of a line that has binary messages beside its texts, as SBE has: (TEXT or BINARY, payload)."""
         messages: list[Message] = []
+        until = trio.current_time() + silence_s
         while not messages:
-            for opcode, payload in self._walk(await self._read(silence_s)):
+            for opcode, payload in self._walk(await self._read(until)):
                 if opcode in (TEXT, BINARY):
                     messages.append((opcode, payload))
                 else:
@@ -107,11 +110,11 @@ class Line:
         """Send a control message, such as SUBSCRIBE; by the task that receives, so that no two writes meet."""
         await self._send(TEXT, text.encode())
 
-    async def _read(self, silence_s: float) -> bytes:
+    async def _read(self, until: float) -> bytes:
         if self._early:
             early, self._early = self._early, b""
             return early
-        self._patience.deadline = trio.current_time() + silence_s
+        self._patience.deadline = until
         try:
             data = bytes(await self._stream.receive_some(READ))
         except _FOREIGN as error:
@@ -138,11 +141,13 @@ async def open_line(
     streams: list[str],
     *,
     name: str = "market",
+    owed: str = "a message",
     api_key: Secret | None = None,
     access: Access | None = None,
 ) -> AsyncIterator[Line]:
     """Connect to the combined streams `streams` of the market-stream service at `url`.
 
+    owed      what `receive` waits for, in words
     api_key   what the SBE streams want to see; nothing is signed
     access    asked before the connection is made, and told why it failed
     """
@@ -161,7 +166,7 @@ async def open_line(
         with trio.CancelScope() as patience:
             yield Line(stream, early, name, patience)
         if patience.cancelled_caught:
-            raise LinkStale(f"{name}: not a byte for too long")
+            raise LinkStale(f"{name}: {owed} is overdue")
     finally:
         await hang_up(stream)
 

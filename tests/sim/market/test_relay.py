@@ -274,7 +274,7 @@ async def test_a_silent_source_is_dialled_again(autojump_clock: MockClock, tmp_p
         await world.until("lost")
         wire.mute = False
         await world.until("up", 2)
-        assert "not a byte" in next(each["why"] for each in world.said if each["state"] == "lost")
+        assert "overdue" in next(each["why"] for each in world.said if each["state"] == "lost")
 
 
 MALFORMED = [
