@@ -85,6 +85,20 @@ def test_a_stop_that_is_followed_by_its_order_is_fine() -> None:
     assert record.referee.stops_judged == 1
 
 
+def test_who_waits_for_an_answer_is_excused_also_where_nothing_is_seen_meanwhile() -> None:
+    for after_s, named in ((4.9, []), (5.2, ["L4"])):
+        record = Market()
+        record.trades("995")
+        record.sent("order.place", newClientOrderId=SELL.format(2), side="SELL", quantity="1", price="995")
+        record.accepted(SELL.format(2), price="995")
+        record.line("cancel", client_order_id=SELL.format(2))
+        record.at -= 0.9
+        record.trades("989")  # 0.1 s later; its answer is waited for until 3 s after it was sent
+        record.at += after_s - 0.1
+        record.sells(STOP.format(3))
+        assert record.named == named
+
+
 def test_a_price_short_of_the_stop_is_none() -> None:
     record = Market()
     record.trades("990.01", "995", "990.5", "1010", "999")

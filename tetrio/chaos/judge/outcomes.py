@@ -97,6 +97,14 @@ class Outcomes:
         waits = latest is not None and not latest.answered and now - latest.at_s < ANSWER_S
         return asks or waits or (doubt is not None and now - doubt.at_s < DOUBT_S)
 
+    @property
+    def waited_until_s(self) -> float:
+        """Until when it has waited for the answer of the latest mutation, where that has not come."""
+        latest = self.latest
+        if latest is None or latest.answered:
+            return -math.inf
+        return min(self._case.now_s, latest.at_s + ANSWER_S)
+
     def in_doubt(self) -> Mutation | None:
         """The latest mutation, where nothing has told what became of it."""
         latest = self.latest

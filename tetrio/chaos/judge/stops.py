@@ -309,6 +309,7 @@ class Stops:
         return 0.0 if reached_s is None else self._case.now_s - max(reached_s, self._unseen_s)
 
     def _judge(self) -> None:
+        self._unseen_s = max(self._unseen_s, self._outcomes.waited_until_s)  # whether or not anything happened then
         if not self._in_sight or self._level.worth < CERTAIN:
             self._unseen_s = self._case.now_s
         if self._level.reached_s is None:
