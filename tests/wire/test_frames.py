@@ -114,6 +114,36 @@ def conversations(draw: st.DrawFn) -> bytes:
     return out
 
 
+def apart(chunks: list[bytes]) -> tuple[list[bytes], list[Message], bool]:
+    """(texts, everything else, whether it was refused) by the way of market lines."""
+    reader = FrameReader(max_message=1 << 63)
+    texts: list[bytes] = []
+    others: list[Message] = []
+    for chunk in chunks:
+        try:
+            others += reader.feed_texts(chunk, texts)
+        except FrameError as error:
+            return texts, others + [each for each in error.before if each[0] != TEXT], True
+    return texts, others, False
+
+
+@st.composite
+def storms(draw: st.DrawFn) -> bytes:
+    """Texts of much the same length back to back, now and then something else, or a byte that is wrong."""
+    length, out = draw(st.sampled_from([0, 1, 90, 124, 125, 126, 127, 128, 160, 254, 255, 256])), b""
+    for _ in range(draw(st.integers(1, 12))):
+        size = max(0, length + draw(st.integers(-1, 1)))
+        kind = draw(st.integers(0, 9))
+        fill = b"\x81\x7e\x00" if kind == 0 else b"\xc3\x81" if kind == 1 else b"x"
+        out += frame(TEXT, (fill * size)[:size])
+        if kind == 2:
+            out += frame(PING, b"p" * draw(st.integers(0, 125)))
+    if draw(st.booleans()):
+        at = draw(st.integers(0, len(out) - 1))
+        out = out[:at] + bytes((draw(st.integers(0, 255)),)) + out[at + 1 :]
+    return out
+
+
 CUTS = st.lists(st.integers(0, 1 << 18), max_size=8)
 
 
@@ -257,3 +287,19 @@ def test_nothing_is_read_after_a_close() -> None:
     assert reader.feed(b"\xff\xff") == []
     assert close_code(b"\x03\xe9bye") == (1001, "bye")
     assert close_code(b"") == (1005, "")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(storms(), conversations(), st.binary(max_size=400)), CUTS)
+def test_texts_apart_are_the_same_texts(data: bytes, at: list[int]) -> None:
+    chunks = cut(data, at)
+    messages, refused = by_us(chunks)
+    texts = [payload for opcode, payload in messages if opcode == TEXT]
+    assert apart(chunks) == (texts, [each for each in messages if each[0] != TEXT], refused)
+
+
+@settings(max_examples=150, deadline=None)
+@given(storms(), CUTS)
+def test_a_storm_is_read_as_by_wsproto(data: bytes, at: list[int]) -> None:
+    chunks = cut(data, at)
+    assert by_us(chunks) == by_wsproto(chunks)

@@ -275,6 +275,39 @@ def test_mutated_payloads_are_read_or_refused_and_never_crash(data: st.DataObjec
     assert batch + [type(error) for error in bad] == ([] if found is None else [found])
 
 
+@pytest.mark.fault("F111", "F112")
+@settings(max_examples=500, deadline=None)
+@given(st.data())
+def test_books_read_in_one_go_are_those_read_one_by_one(data: st.DataObject) -> None:
+    texts: list[bytes] = []
+    combined_line = data.draw(st.booleans())
+    for update_id in range(data.draw(st.integers(2, 6))):
+        body = compact({**book("3411.90", f"{3411.91 + update_id:.2f}"), "u": update_id, "s": "ETHFDUSD"})
+        text = bytearray(combined("ethfdusd@bookTicker", body) if combined_line else body)
+        if data.draw(st.integers(0, 2)) == 0:
+            kind = data.draw(st.sampled_from(["byte", "cut", "twice", "bracket", "other", "null"]))
+            if kind == "byte":
+                text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.integers(0, 255))
+            elif kind == "cut":
+                del text[data.draw(st.integers(0, len(text) - 1)) :]
+            elif kind == "twice":
+                text += b"," + text
+            elif kind == "null":
+                text = bytearray(text.replace(b'"3411.90"', b"null"))
+            else:
+                text = bytearray(text.replace(b"ETHFDUSD", b"BTC[USDT" if kind == "bracket" else b"BTCFDUSD"))
+        texts.append(bytes(text))
+    one_by_one: list[object] = []
+    for text_ in texts:
+        try:
+            found = MarketDecoder(RULES).decode(text_, 3)
+        except WireError:
+            continue
+        if found is not None:
+            one_by_one.append(found)
+    assert MarketDecoder(RULES).decode_all(texts, 3, []) == one_by_one
+
+
 # --- a recorded hour ---
 
 

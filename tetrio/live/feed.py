@@ -179,7 +179,7 @@ class Feed:
         waiting: list[MarketRecord] = []
         began = trio.current_time()
         while not self._sieve.caught_up(waiting):
-            waiting += self._read(await line.receive(machine_s(BEAT_S)))
+            waiting += self._read(await line.receive(trio.current_time() + machine_s(BEAT_S)))
             if trio.current_time() - began > machine_s(OVERLAP_S):
                 if not waiting:
                     raise LinkStale("market: the new line brings nothing")
@@ -199,7 +199,7 @@ class Feed:
         while self._counts == number:
             beat_at = self._sieve.beat_at
             owed_at = (since if beat_at is None else max(beat_at, since)) + machine_s(BEAT_S)
-            records = self._read(await line.receive(owed_at - trio.current_time()))
+            records = self._read(await line.receive(owed_at))
             if self._counts != number:
                 return
             batch = self._sieve.fit(records, trio.current_time())

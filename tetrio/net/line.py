@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import os
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator
@@ -40,6 +41,7 @@ class Line:
         """`patience` surrounds the line's life (a scope for each read would cost more than the read itself)."""
         self.name = name
         self._stream = stream
+        self._socket = kernel_socket(stream)
         self._patience = patience
         self._frames = FrameReader()
         self._early = early
@@ -51,30 +53,30 @@ class Line:
         """Nothing need come until the next `receive`: to be called by whoever has to wait for something else."""
         self._patience.deadline = math.inf
 
-    async def receive(self, silence_s: float) -> list[bytes]:
+    async def receive(self, until: float) -> list[bytes]:
         """The payloads of what has arrived, at least one.
 
-        After `silence_s` without one, pings or not, the line is over: what surrounds it is cancelled, and ends in
-        LinkStale.
+        Without one by `until`, on trio's clock, pings or not, the line is over: what surrounds it is cancelled, and
+        ends in LinkStale.
         """
         payloads: list[bytes] = []
-        until = trio.current_time() + silence_s
         while not payloads:
-            for opcode, payload in self._walk(await self._read(until)):
-                if opcode == TEXT:
-                    payloads.append(payload)
-                elif opcode == BINARY:
+            data = await self._read(until)
+            try:
+                others = self._frames.feed_texts(data, payloads)
+            except FrameError as error:
+                raise self._broke(error) from error
+            for opcode, payload in others:
+                if opcode == BINARY:
                     raise LinkLost(f"{self.name}: a binary frame on a JSON line")
-                else:
-                    self._heed(opcode, payload)
+                self._heed(opcode, payload)
             if self._owed is not None:
                 await self._answer()
         return payloads
 
-    async def receive_any(self, silence_s: float) -> list[Message]:
+    async def receive_any(self, until: float) -> list[Message]:
         """The same of a line that has binary messages beside its texts, as SBE has: (TEXT or BINARY, payload)."""
         messages: list[Message] = []
-        until = trio.current_time() + silence_s
         while not messages:
             for opcode, payload in self._walk(await self._read(until)):
                 if opcode in (TEXT, BINARY):
@@ -89,7 +91,10 @@ class Line:
         try:
             return self._frames.feed(data)
         except FrameError as error:
-            raise LinkLost(f"{self.name}: broke the WebSocket protocol: {error}") from error
+            raise self._broke(error) from error
+
+    def _broke(self, error: FrameError) -> LinkLost:
+        return LinkLost(f"{self.name}: broke the WebSocket protocol: {error}")
 
     def _heed(self, opcode: int, payload: bytes) -> None:
         """A control frame."""
@@ -114,14 +119,18 @@ class Line:
         if self._early:
             early, self._early = self._early, b""
             return early
-        self._patience.deadline = until
+        if self._patience.deadline != until:  # to move it costs as much as to read
+            self._patience.deadline = until
         try:
-            data = bytes(await self._stream.receive_some(READ))
+            data = await (self._receive_some() if self._socket is None else read_socket(self._socket))
         except _FOREIGN as error:
             raise LinkLost(f"{self.name}: {error or type(error).__name__}") from error
         if not data:
             raise LinkLost(f"{self.name}: the exchange hung up")
         return data
+
+    async def _receive_some(self) -> bytes:
+        return bytes(await self._stream.receive_some(READ))
 
     async def _send(self, opcode: int, payload: bytes) -> None:
         self.rest()
@@ -133,6 +142,26 @@ class Line:
             raise LinkStale(f"{self.name}: nothing could be sent for {SEND_S:g} s") from None
         except _FOREIGN as error:
             raise LinkLost(f"{self.name}: {error or type(error).__name__}") from error
+
+
+def kernel_socket(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
+    """The socket that can be read past `stream`: None where there is TLS, or no kernel, between it and the bytes."""
+    if not isinstance(stream, trio.SocketStream) or getattr(stream.socket, "simulated", False):
+        return None
+    return stream.socket
+
+
+async def read_socket(sock: trio.socket.SocketType) -> bytes:
+    """What has arrived, b"" at the end. It waits, then reads; trio reads, mostly in vain, waits, and reads again."""
+    while True:
+        fd = sock.fileno()
+        if fd < 0:
+            raise trio.ClosedResourceError("this socket was closed")
+        await trio.lowlevel.wait_readable(fd)
+        try:
+            return os.read(fd, READ)
+        except BlockingIOError:
+            continue  # it was readable, and is not any more: the kernel may do so
 
 
 @asynccontextmanager

@@ -116,6 +116,8 @@ class Socket(trio.socket.SocketType):
     family = stdlib_socket.AF_INET
     proto = stdlib_socket.IPPROTO_TCP
     did_shutdown_SHUT_WR = False  # noqa: N815 - trio's name
+    simulated = True
+    """Its number says nothing to a kernel."""
 
     def __init__(self, net: SimNet) -> None:
         super().__init__()

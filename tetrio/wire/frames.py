@@ -11,6 +11,7 @@ the caller's.
 from __future__ import annotations
 
 import codecs
+import operator
 from collections.abc import Iterable
 
 from tetrio.errors import WireError
@@ -18,8 +19,10 @@ from tetrio.errors import WireError
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
 _FINAL_TEXT = 0x80 | TEXT
+_SHORT, _MIDDLE = b"\x81", b"\x81\x7e\x00"  # how whole texts begin, of less than 126 and of less than 256 bytes
 _FINAL_BINARY = 0x80 | BINARY
 _SHORT_TEXT = [bytes((_FINAL_TEXT, length)) for length in range(126)]
+_FIRST = operator.itemgetter(0)
 _KNOWN = frozenset({CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
 _CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1014)})  # 3000 to 4999 are free for all
 
@@ -67,20 +70,55 @@ class FrameReader:
         FrameError on a protocol error. After it, or after a CLOSE, whatever comes is ignored.
         """
         out: list[Message] = []
-        if self._over:
-            return out
-        buffer = self._rest + data if self._rest else bytes(data)
-        self._rest = b""
-        try:
-            start = self._resume(buffer, out) if self._left else 0
-            self._rest = buffer[self._walk(buffer, start, out) :]
-        except FrameError as error:
-            error.before = out
-            self._over = True
-            raise
+        self._feed(data, out, None)
         return out
 
-    def _walk(self, buffer: bytes, position: int, out: list[Message]) -> int:
+    def feed_texts(self, data: bytes | bytearray | memoryview, texts: list[bytes]) -> list[Message]:
+        """The same where texts are what counts: they are appended to `texts`, what else there is is returned."""
+        out: list[Message] = []
+        self._feed(data, out, texts)
+        return out
+
+    def _feed(self, data: bytes | bytearray | memoryview, out: list[Message], texts: list[bytes] | None) -> None:
+        if self._over:
+            return
+        buffer = self._rest + data if self._rest else bytes(data)
+        self._rest = b""
+        start, known = 0, len(texts or ())
+        try:
+            if self._left:
+                start = self._resume(buffer, out)
+                _sort_out(out, texts)
+            if texts is not None and not self._opcode:
+                start = self._divide(buffer, start, texts)
+            self._rest = buffer[self._walk(buffer, start, out, texts) :]
+        except FrameError as error:
+            error.before = out if texts is None else [*((TEXT, text) for text in texts[known:]), *out]
+            self._over = True
+            raise
+
+    def _divide(self, buffer: bytes, position: int, texts: list[bytes]) -> int:
+        """Take whole texts of much the same length in one go, as storms bring them; where what is left begins.
+
+        Between two of the headers stand the last byte of the length and as many bytes as it says. Where that is not so
+        the bytes of a header stood inside a text, or another kind of frame came: then all is left to the walk.
+        """
+        header, least, most = (_MIDDLE, 126, 255) if buffer.startswith(_MIDDLE, position) else (_SHORT, 0, 125)
+        if self._max < most or not buffer.startswith(header, position):
+            return position
+        pieces = buffer[position:].split(header)[1:-1]  # the last one may not be whole
+        lengths = list(map(len, pieces))
+        if not (pieces and min(lengths) > least and max(lengths) <= most + 1):
+            return position
+        if [length - 1 for length in lengths] != list(map(_FIRST, pieces)):
+            return position
+        whole = [piece[1:] for piece in pieces]
+        if not b"".join(whole).isascii():
+            return position
+        texts += whole
+        return position + sum(lengths) + len(header) * len(pieces)
+
+    def _walk(self, buffer: bytes, position: int, out: list[Message], texts: list[bytes] | None) -> int:
         """The hot loop: whole text and binary frames here, the rest in `_frame`. Where the unread bytes begin."""
         end, limit, append = len(buffer), self._max, out.append
         while position + 1 < end and not self._over:
@@ -98,7 +136,10 @@ class FrameReader:
                     payload = buffer[start:stop]
                     if not payload.isascii():
                         _check_utf8(payload)
-                    append((TEXT, payload))
+                    if texts is None:
+                        append((TEXT, payload))
+                    else:
+                        texts.append(payload)
                     position = stop
                     continue
                 if first == _FINAL_BINARY:
@@ -108,6 +149,7 @@ class FrameReader:
             following = self._frame(buffer, position, out)
             if following < 0:
                 return position
+            _sort_out(out, texts)
             position = following
         return end if self._over else position
 
@@ -177,6 +219,12 @@ class FrameReader:
             close_code(payload)
             self._over = True
         out.append((opcode, payload))
+
+
+def _sort_out(out: list[Message], texts: list[bytes] | None) -> None:
+    """A text that came in pieces stands among the texts, in its place."""
+    if texts is not None and out and out[-1][0] == TEXT:
+        texts.append(out.pop()[1])
 
 
 def _length(buffer: bytes, position: int, short: int) -> tuple[int, int]:

@@ -109,7 +109,7 @@ class _AvgPrice(msgspec.Struct, gc=False):
     w: str
 
 
-class _BookLine(msgspec.Struct):
+class _BookLine(msgspec.Struct, gc=False):
     data: _Book
 
 
@@ -147,9 +147,12 @@ _KLINE = msgspec.json.Decoder(_Kline)
 _AVG_PRICE = msgspec.json.Decoder(_AvgPrice)
 _SHUTDOWN = msgspec.json.Decoder(ServerShutdown)
 _BOOK_LINE = msgspec.json.Decoder(_BookLine)
+_BOOK_LINES = msgspec.json.Decoder(list[_BookLine])
+_BOOKS = msgspec.json.Decoder(list[_Book])
 _TRADE_LINE = msgspec.json.Decoder(_TradeLine)
 _KLINE_LINE = msgspec.json.Decoder(_KlineLine)
 _ANY = msgspec.json.Decoder(_Any)
+_RAW_BOOK = b'{"u":'  # how a book begins without its stream's name
 _OTHER_DAY = "@+08:00"  # how the names of streams end whose candles are of another day than ours
 _UNREADABLE = (ValueError, RecursionError)  # msgspec's errors, bad UTF-8, off the grid; nesting
 
@@ -193,7 +196,7 @@ class MarketDecoder:
             if payload.startswith(self._kline_line):
                 line = _KLINE_LINE.decode(payload)
                 return None if line.stream.endswith(_OTHER_DAY) else self._kline(line.data)
-            if payload.startswith(b'{"u":'):
+            if payload.startswith(_RAW_BOOK):
                 return self._quote(_BOOK.decode(payload), at_ns)
             return self._any(payload, at_ns)
         except _UNREADABLE as error:
@@ -206,6 +209,13 @@ class MarketDecoder:
 
         bad   collects the errors of payloads that cannot be read; without it the first one is raised
         """
+        many = payloads if isinstance(payloads, list) else list(payloads)
+        if len(many) > 1 and (quotes := self._all_books(many, at_ns)) is not None:
+            return quotes
+        return self._each(many, at_ns, bad)
+
+    def _each(self, payloads: list[bytes], at_ns: int, bad: list[WireError] | None) -> list[MarketRecord]:
+        """One by one."""
         out: list[MarketRecord] = []
         append, decode_book, bids, asks = out.append, _BOOK_LINE.decode, self._bids, self._asks
         book_line, symbol = self._book_line, self._symbol
@@ -231,6 +241,36 @@ class MarketDecoder:
                 raise refused
             bad.append(refused)
         return out
+
+    def _all_books(self, payloads: list[bytes], at_ns: int) -> list[MarketRecord] | None:
+        """Payloads that are sane books of ours and nothing else, read in one go; None where there is the least doubt.
+
+        Joined, they are read as one array of so many objects. Without a bracket inside, a payload that is no whole
+        object by itself has no whole array: after what it breaks off with there can be no comma and brace.
+        """
+        combined = payloads[0].startswith(self._book_line)
+        head = self._book_line if combined else _RAW_BOOK
+        for payload in payloads:
+            if not payload.startswith(head):
+                return None
+        joined = b"[%b]" % b",".join(payloads)
+        if joined.find(b"[", 1) >= 0:
+            return None
+        try:
+            tops = [line.data for line in _BOOK_LINES.decode(joined)] if combined else _BOOKS.decode(joined)
+            quotes = self._quotes(tops, at_ns)
+        except _UNREADABLE:
+            return None
+        return quotes if len(quotes) == len(tops) == len(payloads) else None
+
+    def _quotes(self, tops: list[_Book], at_ns: int) -> list[MarketRecord]:
+        """Of the sane ones among them that are ours."""
+        bids, asks, symbol = self._bids, self._asks, self._symbol
+        return [
+            Quote(bid, ask, top.u, at_ns)
+            for top in tops
+            if top.s == symbol and 0 < (bid := bids[top.b or "0"]) < (ask := asks[top.a or "0"])
+        ]
 
     def _any(self, payload: bytes, at_ns: int) -> MarketRecord | None:
         """What did not begin as the common ones do: told apart by its members."""

@@ -570,9 +570,9 @@ async def test_our_market_line_reads_it(autojump_clock: MockClock, tmp_path: Pat
             await line.say(json.dumps({"method": "LIST_SUBSCRIPTIONS", "id": 1}))
             got: list[tuple[int, bytes]] = []
             while len(got) < 6:
-                got += await line.receive_any(7200)
+                got += await line.receive_any(trio.current_time() + 7200)
             with pytest.raises(LinkLost, match="a binary frame on a JSON line"):
-                await another.receive(60)
+                await another.receive(trio.current_time() + 60)
         assert [json.loads(payload) for opcode, payload in got if opcode == TEXT] == [
             {"result": [BEST, TRADE], "id": 1}
         ]

@@ -179,7 +179,7 @@ async def _visit(source: Source, symbol: str, clock: Clock, say: Say, wanted: Ma
 async def _first_beat(line: Line, name: str, rules: SymbolRules) -> Beat:
     """The first 1 s kline that the line tells, of a price that can be."""
     while True:
-        for payload in await line.receive(machine_s(BEAT_S)):
+        for payload in await line.receive(trio.current_time() + machine_s(BEAT_S)):
             try:
                 frame = decode_frame(payload)
                 beat = _decode_beat(frame.data) if frame.stream == name else None
@@ -264,7 +264,7 @@ class Follower:
         self._beat_at = asked_at = trio.current_time()
         self._stopped_ns = None
         while True:
-            self._take(await line.receive(machine_s(BEAT_S)))
+            self._take(await line.receive(trio.current_time() + machine_s(BEAT_S)))
             now = trio.current_time()
             if now - self._beat_at > machine_s(BEAT_S):
                 raise LinkStale(f"source: the 1 s klines have not come for {BEAT_S:g} s")
