@@ -15,6 +15,7 @@ import trio
 from tetrio.errors import ConfigError, LinkLost
 from tetrio.net.clock import machine_s
 from tetrio.net.closing import hang_up
+from tetrio.net.tls import TlsStream
 from tetrio.net.trust import client_context
 
 CONNECT_S = 5.0  # for DNS, TCP and TLS together; as long again for the upgrade
@@ -56,8 +57,11 @@ class Address:
         return f"{self.host}:{self.port}"
 
 
-async def dial(address: Address, within_s: float) -> trio.abc.Stream:
-    """Connect, with TLS where the URL asks for it; LinkLost names the phase that failed."""
+async def dial(address: Address, within_s: float, *, in_bulk: bool = False) -> trio.abc.Stream:
+    """Connect, with TLS where the URL asks for it; LinkLost names the phase that failed.
+
+    in_bulk   with a TLS that is read in bulk, by one task
+    """
     kind, phase = "dns", "DNS look-up"
     try:
         with trio.fail_after(machine_s(within_s)):
@@ -67,7 +71,7 @@ async def dial(address: Address, within_s: float) -> trio.abc.Stream:
             stream: trio.abc.Stream = await trio.open_tcp_stream(address.host, address.port)
             if address.tls:
                 kind, phase = "tls", "TLS handshake"
-                stream = await _secure(stream, address.host)
+                stream = await _secure(stream, address.host, in_bulk=in_bulk)
     except trio.TooSlowError:
         # a handshake that hangs is a peer that is away, not a certificate that is wrong
         kind = "tcp" if kind == "tls" else kind
@@ -80,8 +84,12 @@ async def dial(address: Address, within_s: float) -> trio.abc.Stream:
     return stream
 
 
-async def _secure(stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
-    secured = trio.SSLStream(stream, client_context(), server_hostname=host, https_compatible=True)
+async def _secure(stream: trio.abc.Stream, host: str, *, in_bulk: bool) -> trio.abc.Stream:
+    secured: TlsStream | trio.SSLStream[trio.abc.Stream] = (
+        TlsStream(stream, client_context(), host)
+        if in_bulk
+        else trio.SSLStream(stream, client_context(), server_hostname=host, https_compatible=True)
+    )
     try:
         await secured.do_handshake()  # now: later, in a reader, a bad certificate would look like a silent peer
     except BaseException as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-import os
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator
@@ -25,11 +24,11 @@ from tetrio.net.access import MISBEHAVED_S, Access, http_refusal
 from tetrio.net.clock import machine_s
 from tetrio.net.closing import hang_up
 from tetrio.net.dial import CONNECT_S, Address, dial
+from tetrio.net.tls import READ, kernel_socket, read_socket
 from tetrio.wire.frames import FrameError, FrameReader, Message, client_frame, close_code
 
 SEND_S = 5.0
 PER_S = 3  # messages that we may send in a second, pongs included: Binance cuts off after 5, and then bans
-READ = 65536
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 _FOREIGN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError)
 
@@ -144,26 +143,6 @@ class Line:
             raise LinkLost(f"{self.name}: {error or type(error).__name__}") from error
 
 
-def kernel_socket(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
-    """The socket that can be read past `stream`: None where there is TLS, or no kernel, between it and the bytes."""
-    if not isinstance(stream, trio.SocketStream) or getattr(stream.socket, "simulated", False):
-        return None
-    return stream.socket
-
-
-async def read_socket(sock: trio.socket.SocketType) -> bytes:
-    """What has arrived, b"" at the end. It waits, then reads; trio reads, mostly in vain, waits, and reads again."""
-    while True:
-        fd = sock.fileno()
-        if fd < 0:
-            raise trio.ClosedResourceError("this socket was closed")
-        await trio.lowlevel.wait_readable(fd)
-        try:
-            return os.read(fd, READ)
-        except BlockingIOError:
-            continue  # it was readable, and is not any more: the kernel may do so
-
-
 @asynccontextmanager
 async def open_line(
     url: str,
@@ -184,7 +163,7 @@ async def open_line(
     address = Address.parse(f"{url.rstrip('/')}/stream?streams={'/'.join(streams)}")
     await access.connect(address.host, address.port)
     try:
-        stream = await dial(address, CONNECT_S)
+        stream = await dial(address, CONNECT_S, in_bulk=True)
     except LinkLost as error:
         raise access.heed(error, address.host) from error.__cause__
     try:
