@@ -72,7 +72,7 @@ class Latency:
     # -- what the tasks tell ----------------------------------------------------------------------------------------
     def clock(self, offset_ms: float, error_ms: float, rate: float) -> None:
         """The exchange's clock was measured; `rate` is how many s of trio's clock pass in one of the machine's."""
-        self.offset_ms, self.error_ms, self._rate = offset_ms, error_ms, rate
+        self.offset_ms, self.error_ms, self._rate = offset_ms / rate, error_ms / rate, rate
 
     def afresh(self) -> None:
         """What is under way is no sample: the market waited for the past to be learned, or the link was lost."""
@@ -83,7 +83,7 @@ class Latency:
         """A batch was read at the date `date_ns`; `event_ms` is the exchange's time of its newest dated event."""
         self._read_at = now
         if event_ms is not None and self.offset_ms is not None:
-            took_ms = date_ns / 1e6 + self.offset_ms - event_ms - HALF_MS
+            took_ms = date_ns / 1e6 + self.offset_ms * self._rate - event_ms - HALF_MS
             self.sample("feed", took_ms / 1000)
 
     def handed(self) -> None:

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from tests.live.rig import World, lived, lively
+from tests.sim.served import Line, top, trade
 from tetrio import metrics
 from tetrio.latency import PENDING, STAGES, Latency
 from tetrio.operator import Order
@@ -17,22 +18,33 @@ from tetrio.status import snapshot
 MARKET_MS, ORDER_MS, REPORT_MS = 5, 20, 3
 
 
+def falling(seconds: int) -> list[Line]:
+    """A book that falls by a tick each second: an exit that sells has to follow."""
+    lines = [trade(0.001, "3412.36", "0.0001")]
+    for second in range(seconds):
+        bid = 341_236 - second
+        lines.append(top(second, f"{bid / 100:.2f}", "1.8420", f"{(bid + 1) / 100:.2f}", "0.7714"))
+    return lines
+
+
 def test_every_stage_is_told_by_status_metrics_and_journal(tmp_path: Path) -> None:
     shown: list[str] = []
+    late_ns: list[int] = []  # a recording that waited for who subscribes is late by that
 
     async def scenario(world: World) -> None:
         await world.until_ready()
         world.bot.commander.obey(Order(word="exit", by="test"))
         await trio.sleep(120)
+        late_ns.append(world.date.now_ns() - world.exchange.venue.clock.now_ns())
         shown.append(metrics.exposition(world.bot.status, world.bot.journal).decode())
 
     lag = parse_latency(f"market={MARKET_MS},order={ORDER_MS},report={REPORT_MS}")
-    world = lived(tmp_path, scenario, "exit.requote_ms=0", lines=lively(0.1), latency=lag)
+    world = lived(tmp_path, scenario, "exit.requote_ms=0", lines=falling(150), latency=lag)
     status = snapshot(world.bot.status)["latency"]
     assert isinstance(status, dict)
     stages = status["stages"]
     assert list(stages) == list(STAGES)
-    assert stages["feed"]["p50_ms"] == pytest.approx(MARKET_MS, abs=status["clock_error_ms"] + 1)
+    assert stages["feed"]["p50_ms"] == pytest.approx(MARKET_MS + late_ns[0] / 1e6, abs=status["clock_error_ms"] + 1)
     assert ORDER_MS <= stages["ack"]["p50_ms"] < ORDER_MS + REPORT_MS + 5
     assert ORDER_MS <= stages["rest"]["p50_ms"] < ORDER_MS + REPORT_MS + 5
     assert stages["order"]["p50_ms"] < 1, "nothing takes time in virtual time but the exchange"
@@ -116,8 +128,10 @@ def test_what_own_events_or_a_cancel_bring_about_is_no_reaction_to_the_market() 
 
 def test_at_a_higher_speed_the_machines_time_is_told() -> None:
     latency = Latency()
-    latency.clock(0.0, 1.0, rate=20.0)
-    latency.received(1.0)
+    latency.clock(offset_ms=40.0, error_ms=30.0, rate=20.0)
+    assert latency.record() == {"stages": {}, "clock_offset_ms": 2.0, "clock_error_ms": 1.5}
+    latency.received(1.0, 10_000_000_000, 9_840)
+    assert latency.figures()["feed"].p50_ms == pytest.approx(10, rel=1 / 60)
     latency.handed()
     latency.folded(1.2, published=True)
     assert latency.figures()["decide"].p50_ms == pytest.approx(10, rel=1 / 60)
