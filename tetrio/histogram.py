@@ -28,11 +28,16 @@ class Histogram:
 
     def record(self, ns: int) -> None:
         """Count one; less than nothing counts as nothing."""
-        ns = min(max(ns, 0), MOST_NS)
-        shift = max(0, ns.bit_length() - PARTS - 1)
-        self._counts[(shift << PARTS) + (ns >> shift)] += 1
+        if not 0 <= ns <= MOST_NS:
+            ns = 0 if ns < 0 else MOST_NS
+        shift = ns.bit_length() - PARTS - 1
+        if shift <= 0:
+            self._counts[ns] += 1
+        else:
+            self._counts[(shift << PARTS) + (ns >> shift)] += 1
         self.count += 1
-        self.most_ns = max(self.most_ns, ns)
+        if ns > self.most_ns:  # noqa: PLR1730 - half the time that max() takes
+            self.most_ns = ns
 
     def percentile(self, q: float) -> int:
         """The least value, ns, that a share `q` (0 to 1) of all does not exceed; ValueError when there is none."""
