@@ -201,7 +201,7 @@ def line(latency: Latency, stages: tuple[str, ...] = ("feed", "order", "ack", "r
     words = [f"{stage} {_ms(known[stage].p50_ms)}/{_ms(known[stage].p99_ms)}" for stage in stages if stage in known]
     told = [" ".join(words) + " ms"] if words else []
     if latency.offset_ms is not None:
-        told.append(f"clock {latency.offset_ms:+.1f} ±{latency.error_ms:.1f} ms")
+        told.append(f"clock {latency.offset_ms:+z.1f} ±{latency.error_ms:.1f} ms")
     return ", ".join(told)
 
 
