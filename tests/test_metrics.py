@@ -57,6 +57,9 @@ def full_status(now: float = 0.0) -> Status:
         links={"account": "up", "market": "lost"}, exits={"take-profit": 2}, messages_sent=4, messages_dropped=1,
         order=LiveOrder(side="SELL", price="2000.01", qty="1", filled="0", client_order_id="tt-x", placed_ns=1),
     )  # fmt: skip
+    status.latency.clock(offset_ms=-3.0, error_ms=0.75, rate=1.0)
+    for ms in (2, 4, 4, 400):
+        status.latency.sample("ack", ms / 1000)
     status.trading.fills = 3
     status.trading.fees["BNB"] = Decimal("0.01")
     status.vitals.beat_at, status.vitals.session_at, status.vitals.lag_s = now - 2.0, now - 5.0, 0.25
@@ -150,6 +153,12 @@ async def test_the_numbers_are_the_statuss() -> None:
     assert shown["tetrio_beat_age_seconds"] == pytest.approx(2, abs=0.5)
     assert shown["tetrio_session_age_seconds"] == pytest.approx(5, abs=0.5)
     assert shown["tetrio_loop_lag_seconds"] == 0.25
+    assert shown["tetrio_latency_seconds{quantile=0.5,stage=ack}"] == pytest.approx(0.004, rel=1 / 64)
+    assert shown["tetrio_latency_seconds{quantile=0.99,stage=ack}"] == pytest.approx(0.4, rel=1 / 64)
+    assert shown["tetrio_latency_samples_total{stage=ack}"] == 4
+    assert "tetrio_latency_seconds{quantile=0.5,stage=feed}" not in shown, "a stage without a sample is absent"
+    assert shown["tetrio_clock_offset_seconds"] == -0.003
+    assert shown["tetrio_clock_error_seconds"] == 0.00075
 
 
 async def test_what_is_not_known_has_no_number() -> None:

@@ -119,6 +119,19 @@ def test_a_bot_that_knows_nothing_yet_shows_what_it_is_doing() -> None:
     assert "no answer from 10.0.0.1, next try in 4 s" in text
 
 
+def test_latency_is_a_line_once_there_is_some() -> None:
+    status = busy()
+    assert not any("p50/99" in line for line in drawn(status))
+    status.latency.clock(offset_ms=-3.0, error_ms=0.76, rate=1.0)
+    status.latency.sample("order", 0.000_512)
+    status.latency.sample("feed", 0.012)
+    lines = drawn(status)
+    assert " p50/99 feed 12/12 order 0.51/0.51 ms, clock -3.0 ±0.8 ms" in [line.rstrip() for line in lines]
+    assert len(lines) == 24
+    assert WHY in " ".join(" ".join(lines).split())
+    assert "reason take-profit" in "\n".join(lines)
+
+
 def test_a_closed_gate_and_the_low_of_the_quote_are_named() -> None:
     status = busy()
     status.regime, status.gate_closed, status.gate_regime = "QUOTE", True, "BASE"

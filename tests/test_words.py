@@ -52,6 +52,10 @@ def test_what_the_operator_said_is_in_force_until_taken_back() -> None:
 def test_not_alive_says_why() -> None:
     status = running()
     status.alive, status.ailing = False, ("not logged on", "the market's beat is 12 s old")
+    assert "latency p50/p99: nothing was timed yet" in words.health_text(status)
+    status.latency.clock(offset_ms=1.5, error_ms=0.5, rate=1.0)
+    status.latency.sample("whole", 0.003)
+    assert "latency p50/p99: whole 3/3 ms, clock +1.5 ±0.5 ms" in words.health_text(status)
     assert "not alive: not logged on; the market's beat is 12 s old" in words.health_text(status)
 
 

@@ -49,6 +49,7 @@ HEADERS = (
     ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
 )
 REASONS = ("take-profit", "hard stop", "manual")
+QUANTILES = ("0.5", "0.99")
 REGIMES = ("BASE", "QUOTE", "FLAT")
 
 # --- the closed list -------------------------------------------------------------------------------------------------
@@ -132,6 +133,28 @@ def _lost(look: Look) -> Samples:
     return {sink.name: float(sink.lost) for sink in look.journal.sinks}
 
 
+def _latency(look: Look) -> Samples:
+    figures = look.status.latency.figures()
+    half, most = QUANTILES
+    quantiles = {(stage, half): each.p50_ms for stage, each in figures.items()}
+    quantiles |= {(stage, most): each.p99_ms for stage, each in figures.items()}
+    return {labels: ms / 1000 for labels, ms in quantiles.items()}
+
+
+def _timed(look: Look) -> Samples:
+    return {stage: float(each.count) for stage, each in look.status.latency.figures().items()}
+
+
+def _clock_offset(look: Look) -> Samples:
+    offset_ms = look.status.latency.offset_ms
+    return None if offset_ms is None else offset_ms / 1000
+
+
+def _clock_error(look: Look) -> Samples:
+    latency = look.status.latency
+    return None if latency.offset_ms is None else latency.error_ms / 1000
+
+
 def _resident() -> float:
     return float(Path("/proc/self/statm").read_text("ascii").split()[1]) * resource.getpagesize()
 
@@ -173,6 +196,16 @@ TABLE: tuple[Row, ...] = (
         lambda look: look.age(look.status.vitals.session_at)),
     Row("tetrio_loop_lag_seconds", _GAUGE, "s", "worst lateness of the event loop in the last 10 s",
         lambda look: look.status.vitals.lag_s),
+    Row("tetrio_latency_seconds", _GAUGE, "s",
+        "latency of a stage since the start, at most 1.6 % off: "
+        "feed, decide, send, order (tick to order), ack, rest, whole; see README.md",
+        _latency, ("stage", "quantile")),
+    Row("tetrio_latency_samples_total", _COUNTER, "samples", "how often a stage was timed",
+        _timed, ("stage",)),
+    Row("tetrio_clock_offset_seconds", _GAUGE, "s", "the exchange's clock less ours, as last measured",
+        _clock_offset),
+    Row("tetrio_clock_error_seconds", _GAUGE, "s", "how far off that may be: half the round trip",
+        _clock_error),
     Row("tetrio_market_frames_total", _COUNTER, "frames", "market frames received",
         lambda look: look.status.frames),
     Row("tetrio_quotes_folded_total", _COUNTER, "quotes", "best bids and asks that the strategy has taken",

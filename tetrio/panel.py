@@ -22,6 +22,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from tetrio import latency
 from tetrio.journal import Fact, describe, short, time_of
 from tetrio.status import Status
 
@@ -51,7 +52,7 @@ def render(status: Status) -> RenderableType:
         Layout(_header(status), size=1),
         Layout(name="market", size=7),
         Layout(_exit(status), size=3),
-        Layout(_account(status), size=3),
+        Layout(_account(status), size=4 if latency.line(status.latency) else 3),
         Layout(_section("next decision", Text(status.why or status.detail or "…")), size=4),
         Layout(_Facts(tuple(status.facts)), minimum_size=3),
     )
@@ -176,7 +177,10 @@ def _account(status: Status) -> Group:
         Text.assemble(f"{name} ", (state, _LINK_STYLE.get(state, ""))) for name, state in status.links.items()
     )
     rates = f"{status.frames_per_s:,.0f} frames/s {status.quotes_folded:,} observed"
-    return _section("account", _pairs([("holds", held or "–"), ("links", links or "–")]), rates)
+    rows: list[tuple[str, str | Text]] = [("holds", held or "–"), ("links", links or "–")]
+    if delays := latency.line(status.latency):
+        rows.append(("p50/99", delays))
+    return _section("account", _pairs(rows), rates)
 
 
 class _Facts:

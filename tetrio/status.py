@@ -12,6 +12,7 @@ from decimal import Decimal
 import attrs
 
 from tetrio.journal import Fact, plain
+from tetrio.latency import Latency
 from tetrio.log import redact
 
 PHASES = ("connecting", "syncing", "ready", "stopping")
@@ -173,6 +174,9 @@ class Status:
     refused: int = 0
     """Orders refused, post-only rejections included."""
 
+    latency: Latency = attrs.field(factory=Latency, eq=False)
+    """How long it takes from an event to an order that rests, and how well the exchange's clock is known."""
+
     messages_sent: int = 0
     """Messages that Telegram took, edits included, since the start."""
     messages_dropped: int = 0
@@ -187,4 +191,5 @@ def snapshot(status: Status) -> dict[str, object]:
     record = plain(attrs.evolve(status, facts=deque()))
     assert isinstance(record, dict), "a record is rendered as a dict"
     del record["facts"]
+    record["latency"] = status.latency.record()
     return record

@@ -12,6 +12,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
+from tetrio import latency
 from tetrio.status import FillLine, Status
 
 PLACES = 8  # behind the point, as the exchange tells amounts
@@ -124,6 +125,7 @@ def health_text(status: Status) -> str:
             f"phase {status.phase}, epoch {status.epoch}",
             f"links: {links}",
             f"market frames: {status.frames:,} ({status.frames_per_s:,.0f}/s)",
+            f"latency p50/p99: {latency.line(status.latency, latency.STAGES) or 'nothing was timed yet'}",
             f"the loop was late by {status.vitals.lag_s * 1000:,.0f} ms at most in the last 10 s",
             f"clock {date_text(status.market_ns)}, up {age_text(max(0, status.market_ns - status.began_ns) / 1e9)}"
             if status.began_ns

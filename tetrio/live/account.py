@@ -47,6 +47,7 @@ from tetrio.wire.user import EventStreamTerminated, ExecutionReport, OutboundAcc
 RECV_WINDOW_MS = 5000
 STALL_S = 5.0
 PAGE = 1000  # orders or trades in one answer, the exchange's most
+RESTS = "NEW"
 NEWEST = 20  # orders that are looked at for our tag, where the latch is gone
 BOOK_S = 5.0  # how long a jumpstart waits for a book that is still empty
 BOOK_EVERY_S = 0.2
@@ -342,6 +343,8 @@ class Account:
         match event:
             case ExecutionReport():
                 self._sleeve.take_report(event)
+                if event.status == RESTS:
+                    self._status.latency.rests(event.own_client_order_id, trio.current_time())
             case OutboundAccountPosition():
                 self._sleeve.take_position(event)
                 self.tell_balances()

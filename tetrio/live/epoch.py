@@ -41,6 +41,7 @@ from tetrio.status import Vitals
 from tetrio.wire.sign import Signer
 
 CLOCK_EVERY_S = 600.0
+LATENCY_EVERY_S = 3600.0
 LEAP_S = 2.0  # of the date against the clock that only goes on
 ECHO_S = 5.0  # from the acceptance of an order to what the user stream says of it
 MOVE_S = 5.0  # for a new link to learn the account, while no order can be sent
@@ -70,6 +71,7 @@ class Epoch:
         self.journal.write("epoch", number=self.status.epoch, state="begun")
         kept.intents.value, kept.renewed = Intent(), trio.Event()
         before = self.status.vitals
+        self.status.latency.afresh()
         self.status.vitals = Vitals(lag_s=before.lag_s, beat_at=before.beat_at, began_at=trio.current_time())
         async with open_rest(self.setup.rest, kept.clock.now_ns, kept.access) as rest:
             await self._measure_clock(rest)
@@ -93,6 +95,7 @@ class Epoch:
             workers.start_soon(self._work, rest, session, sleeve, links)
             workers.start_soon(self._end_when_renewed)
             workers.start_soon(self._mind_time, sleeve)
+            workers.start_soon(self._tell_latency)
             await self._kept.stop.wait()
             self.status.phase, self.status.detail = "stopping", "saying goodbye"
             workers.cancel_scope.cancel()
@@ -311,8 +314,24 @@ class Epoch:
                 self._kept.memory.heard.append(await self.commander.commands.receive())
                 await out.send(Ring())  # cancelled here, it is taken in by the next epoch
 
+    async def _tell_latency(self) -> None:
+        """Into the journal: each hour, and at the end of the epoch, what came since it was told last."""
+        try:
+            while True:
+                await trio.sleep(machine_s(LATENCY_EVERY_S))
+                self._write_latency()
+        finally:
+            self._write_latency()
+
+    def _write_latency(self) -> None:
+        latency = self.status.latency
+        if stages := latency.period():
+            told = {name: attrs.asdict(figures) for name, figures in stages.items()}
+            self.journal.write("latency", **told, **latency.clock_members())
+
     def _on_first(self) -> None:
         self._observed.set()
+        self.status.latency.afresh()
         self.status.phase, self.status.detail = "ready", ""
         self._on_ready()
         self.journal.write("ready", epoch=self.status.epoch)
@@ -334,6 +353,7 @@ class Epoch:
         elif known is not None and error > UNSURE_MS and not kept.why_no_clock():
             return False  # what is known is known better, and this does not contradict it
         kept.offset_ms, kept.error_ms, kept.clock_at = offset, error, trio.current_time()
+        self.status.latency.clock(offset, error, machine_s(1))
         if why := kept.why_no_clock():
             why = f"{why}: orders wait; it is asked for every {CLOCK_UNSURE_S:g} s"
             self.journal.write("refused", what="clock", why=why, offset_ms=round(offset), error_ms=round(error))

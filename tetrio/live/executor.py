@@ -164,6 +164,7 @@ class Executor:
 
     async def _wait(self, action: Wait) -> None:
         """Until something has changed, or the time that the plan named."""
+        self._status.latency.held_back()
         if action.until_ns is None:
             await self._intents.wait()
             return
@@ -429,9 +430,11 @@ class Executor:
 
     async def _send(self, method: str, params: dict[str, object]) -> Reply:
         params = {**params, "recvWindow": RECV_WINDOW_MS}
+        timing = self._status.latency.sending(params.get("newClientOrderId"))
         # a stop waits for the answer of what is under way, which is bounded: no outcome is left unknown
         with trio.CancelScope(shield=True):
-            reply = await self._link.request(method, params, within_s=MUTATION_S)
+            reply = await self._link.request(method, params, within_s=MUTATION_S, written=timing.written)
+        timing.replied(trio.current_time())
         now = self._now_ns()
         for limit in reply.rate_limits:
             if limit.rate_limit_type == "ORDERS":

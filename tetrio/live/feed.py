@@ -20,7 +20,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from tetrio.core.market import Kline
+from tetrio.core.market import Kline, Trade
 from tetrio.core.money import SymbolRules
 from tetrio.core.params import StrategyParams
 from tetrio.errors import LinkError, LinkLost, LinkSlow, LinkStale, OrderRejected, OrderUnknown, WireError
@@ -32,7 +32,7 @@ from tetrio.live.watchdog import Patience, first_of
 from tetrio.net.clock import Clock, machine_s
 from tetrio.net.line import Line, open_line
 from tetrio.status import Status
-from tetrio.wire.stream import MarketDecoder, MarketRecord, ServerShutdown
+from tetrio.wire.stream import KlineUpdate, MarketDecoder, MarketRecord, ServerShutdown
 
 BATCHES = 64  # reads of 64 KiB: more than a second of the busiest market known
 STALL_S = 10.0  # longer than a sync takes, well under the minute after which the exchange cuts the line
@@ -41,6 +41,7 @@ BEAT_S = 5.0  # kline_1s comes each second
 QUIET_S = 1.0  # after which the book is asked for, where none of its changes has come
 OVERLAP_S = 5.0  # of two lines, at most
 OWED = "the next 1 s kline"
+DATED = 16  # records of a batch, from its end, in which an event time is looked for
 BAD_A_MINUTE = 3  # payloads that cannot be read; more, and the line is broken
 
 
@@ -68,6 +69,16 @@ def stream_names(rules: SymbolRules, params: StrategyParams) -> list[str]:
     if params.kline_interval != BEAT:
         kinds.append(f"kline_{BEAT}")
     return [f"{symbol}@{kind}" for kind in kinds]
+
+
+def event_ms(records: list[MarketRecord]) -> int | None:
+    """The exchange's time of the newest event that has one, of those looked at: best prices tell none."""
+    for record in records[: -DATED - 1 : -1]:
+        if isinstance(record, KlineUpdate):
+            return record.event_ms
+        if isinstance(record, Trade):
+            return record.at_ms
+    return None
 
 
 class Feed:
@@ -214,9 +225,11 @@ class Feed:
 
     def _read(self, payloads: list[bytes]) -> list[MarketRecord]:
         self._status.frames += len(payloads)
+        date_ns, now = self._clock.now_ns(), trio.current_time()
         bad: list[WireError] = []
         rounded = self._decoder.rounded
-        records = self._decoder.decode_all(payloads, self._clock.now_ns(), bad)
+        records = self._decoder.decode_all(payloads, date_ns, bad)
+        self._status.latency.received(now, date_ns, event_ms(records))
         if self._decoder.rounded != rounded:
             self._off_grid()
         for error in bad:
@@ -255,6 +268,7 @@ class Feed:
         while not self._sieve.quoted:
             try:
                 quote = await self._rest.book(self._rules)
+                self._status.latency.received(trio.current_time())
             except (LinkError, WireError, OrderRejected, OrderUnknown) as error:
                 self._journal.write("link", name="rest", state="lost", why=f"the resting book: {error}")
                 quote = None
@@ -267,6 +281,8 @@ class Feed:
         """Into the channel, or behind what waits for room there."""
         if self._status.vitals.waiting_since is None:
             self._status.vitals.waiting_since = trio.current_time()
+        if isinstance(item, list):
+            self._status.latency.handed()
         if not self._waiting:
             try:
                 self._out.send_nowait(item)

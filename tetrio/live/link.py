@@ -19,6 +19,7 @@ import trio_websocket
 import wsproto.utilities
 
 from tetrio.errors import KeyRefused, LinkError, LinkLost, LinkSlow, LinkStale, UnsafeError, WireError
+from tetrio.latency import Written
 from tetrio.net.access import BAN_S, Access, http_refusal
 from tetrio.net.clock import machine_s
 from tetrio.net.closing import hang_up
@@ -91,11 +92,18 @@ class Link:
         return not self._broken.is_set()
 
     async def request(
-        self, method: str, params: Mapping[str, object] | None = None, *, timed: bool = True, within_s: float = REPLY_S
+        self,
+        method: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        timed: bool = True,
+        within_s: float = REPLY_S,
+        written: Written = lambda now: None,
     ) -> Reply:
         """Send one request and wait for its reply.
 
-        timed   add `timestamp`, as every signed method wants also within a session
+        timed     add `timestamp`, as every signed method wants also within a session
+        written   called once the request is on its way
         LinkError when there is no reply: the request may or may not have been executed; also when the session has lost
         its authentication, for a new logon to tell whether the key is still good.
         """
@@ -109,6 +117,7 @@ class Link:
         try:
             with trio.fail_after(machine_s(within_s)):
                 await self._send(encode_request(number, method, body))
+                written(trio.current_time())
                 await waiter.arrived.wait()
         except trio.TooSlowError:
             raise LinkStale(f"{self.name}: {method} was not answered within {within_s:g} s") from None

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import trio
 
+from tetrio.latency import Written
 from tetrio.live.link import REPLY_S, Link
 from tetrio.wire.request import Reply
 
@@ -29,10 +30,16 @@ class Session:
         return self.link.alive
 
     async def request(
-        self, method: str, params: Mapping[str, object] | None = None, *, timed: bool = True, within_s: float = REPLY_S
+        self,
+        method: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        timed: bool = True,
+        within_s: float = REPLY_S,
+        written: Written = lambda now: None,
     ) -> Reply:
         """As `Link.request`, over the link of now."""
-        return await self.link.request(method, params, timed=timed, within_s=within_s)
+        return await self.link.request(method, params, timed=timed, within_s=within_s, written=written)
 
     async def prove(self) -> None:
         """As `Link.prove`, over the link of now."""

@@ -303,7 +303,9 @@ class Strategy:
         if want != before.want:
             self._tell_want(want)
         moved = (want or intent.finish) is not None and _moved(intent.quote, before.quote)
-        if moved or (want, intent.finish, protect) != (before.want, before.finish, before.protect):
+        published = moved or (want, intent.finish, protect) != (before.want, before.finish, before.protect)
+        self._status.latency.folded(trio.current_time(), published=published)
+        if published:
             self._intents.put(intent)
         else:
             self._intents.value = intent
