@@ -6,6 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 CLIENTS := .venv-clients
+PEERS := .venv-peers
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile --quiet --generate-hashes --strip-extras \
 	--allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 ARGS ?=
@@ -78,9 +79,10 @@ lock: $(VENV)/.stamp-dev
 	$(COMPILE) --all-build-deps --output-file requirements.lock pyproject.toml
 	$(COMPILE) --all-build-deps --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 	$(COMPILE) --output-file requirements-clients.lock requirements-clients.in
+	$(COMPILE) --output-file requirements-peers.lock requirements-peers.in
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(CLIENTS) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- setting up: each stamp is made last, so that an interrupted set-up is taken up again -------------------------------
@@ -112,4 +114,12 @@ $(CLIENTS)/.stamp: requirements-clients.lock $(VENV)/.stamp-venv
 	@$(PYTHON) -m venv $(CLIENTS)
 	@$(CLIENTS)/bin/python -m pip --disable-pip-version-check --quiet install --no-compile --only-binary=:all: --require-hashes \
 		-r requirements-clients.lock
+	@touch $@
+
+# Other people's readers of streams, for the benches.
+$(PEERS)/.stamp: requirements-peers.lock $(VENV)/.stamp-venv
+	@echo "tetrio: setting up $(PEERS), other people's readers for the benches" >&2
+	@$(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check --quiet install --only-binary=:all: --require-hashes \
+		-r requirements-peers.lock
 	@touch $@

@@ -97,8 +97,14 @@ class Feed:
         journal: Journal,
         rotation: Rotation,
         off_grid: Callable[[], None],
+        beat_s: float = BEAT_S,
     ) -> None:
-        """`off_grid` is called when a price does not fit the symbol's rules: they may be others by now."""
+        """What it is told by, and judges by.
+
+        off_grid   called when a price does not fit the symbol's rules: they may be others by now
+        beat_s     after so long without a 1 s kline the line is lost; more only where a server is known to send none
+        """
+        self._beat_s = beat_s
         self._url, self._rest, self._rules, self._params = url, rest, rules, params
         self._out, self._clock, self._status, self._journal = out, clock, status, journal
         self._rotation, self._off_grid = rotation, off_grid
@@ -209,7 +215,7 @@ class Feed:
             vitals.beat_at = since  # of the first line it is owed from now on
         while self._counts == number:
             beat_at = self._sieve.beat_at
-            owed_at = (since if beat_at is None else max(beat_at, since)) + machine_s(BEAT_S)
+            owed_at = (since if beat_at is None else max(beat_at, since)) + machine_s(self._beat_s)
             records = self._read(await line.receive(owed_at))
             if self._counts != number:
                 return
