@@ -8,6 +8,9 @@ signals, the panel.
 
 Nothing is decided here. The nursery below is the outermost: exchange, bot, panel and the signal receiver; the bot ends
 first and the exchange after it, so that the bot can say goodbye.
+
+What a run has no use for it does not import: a bot on somebody else's exchange does without ours and its web servers,
+which would be a third of its memory and of its start.
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from decimal import Decimal
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import attrs
 import trio
@@ -34,14 +37,14 @@ from tetrio.errors import ConfigError, TetrioError, leaves
 from tetrio.journal import FileSink, Journal, PatientSink, Sink, StreamSink
 from tetrio.live.bot import Bot, Setup
 from tetrio.live.watchdog import Patience
-from tetrio.net import clock, entropy, simnet, virtual
+from tetrio.net import clock, entropy
 from tetrio.net.signals import heed
-from tetrio.sim.audit import open_audit
-from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig, Urls
-from tetrio.sim.market.relay import Source, open_relay
-from tetrio.sim.market.tape import Market, open_market
 from tetrio.status import Status, snapshot
+from tetrio.venue import Urls
 from tetrio.wire.sign import Signer
+
+if TYPE_CHECKING:
+    from tetrio.sim.market.tape import Market
 
 LEAD_S = 1.0  # of market time before a recorded market's first frame: time to connect, so that dates agree
 STATUS_EVERY_S = 1.0
@@ -77,9 +80,11 @@ def serve(config: Config, options: Options) -> int:
     if config.virtual:
         options = attrs.evolve(options, exit_at_end=True, panel=False)
     market = _open_market(config) if config.embedded and not config.relayed else None
-    with open_audit(options.audit_path) as audit:
+    with _audit(config, options) as audit:
         run = _Run(config, options, market, audit)
         if config.virtual:
+            from tetrio.net import virtual
+
             return virtual.run(run.in_simnet, config.venue.seed)
         return trio.run(run.main, clock=clock.scaled(config.venue.speed or 1.0))
 
@@ -99,6 +104,8 @@ class _Run:
 
     async def in_simnet(self) -> int:
         """As `main`, over the in-memory network."""
+        from tetrio.net import simnet
+
         async with simnet.with_simnet():
             return await self.main()
 
@@ -169,6 +176,8 @@ class _Run:
 
     async def _relay(self, now: clock.Clock, journal: Journal, signals: AsyncIterator[int]) -> bool:
         """Open the market of paper; False when a signal came first."""
+        from tetrio.sim.market.relay import Source, open_relay
+
         config = self.config
 
         def say(state: str, **fields: object) -> None:
@@ -195,9 +204,10 @@ class _Run:
         config = self.config
         if self.market is None:
             found = keys.read(config.account.api_key_file, config.account.private_key_file)
-            ends = config.urls
-            yield Urls(ends.rest, ends.ws_api, ends.stream, ends.sbe_stream), found.api_key.reveal(), found.signer
+            yield config.urls, found.api_key.reveal(), found.signer
             return
+        from tetrio.sim.exchange import Clocks, Exchange, ExchangeConfig
+
         signer = Signer.generate(entropy.token_bytes(32))
         log.conceal(signer.private_pem())
         exchange = Exchange(
@@ -216,7 +226,8 @@ class _Run:
             )
         )
         async with trio.open_nursery() as nursery:
-            yield await nursery.start(exchange.run), SIM_KEY, signer
+            ends = await nursery.start(exchange.run)
+            yield Urls(ends.rest, ends.ws_api, ends.stream, ends.sbe), SIM_KEY, signer
             nursery.cancel_scope.cancel()
 
     def _setup(self, urls: Urls, api_key: str, signer: Signer) -> Setup:
@@ -305,9 +316,9 @@ class _Run:
             self.status.frames_per_s = (self.status.frames - before) / STATUS_EVERY_S
 
     async def _show_panel(self, nursery: trio.Nursery) -> None:
-        from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
+        from rich.console import Console
 
-        from tetrio import panel  # noqa: PLC0415
+        from tetrio import panel
 
         period_s = panel.PERIOD_S * (self.config.venue.speed or 1.0)  # in the run's own time
         nursery.start_soon(lambda: panel.show(self.status, console=Console(), period_s=period_s))
@@ -373,7 +384,20 @@ async def _ended_by(signals: AsyncIterator[int], scope: trio.CancelScope) -> Non
             return
 
 
+def _audit(config: Config, options: Options) -> AbstractContextManager[TextIO | None]:
+    """The record of our own exchange, where there is one. All of it is imported here: no task has to wait for that."""
+    if not config.embedded:
+        return nullcontext()
+    import tetrio.sim.exchange
+    import tetrio.sim.market.relay  # noqa: F401
+    from tetrio.sim.audit import open_audit
+
+    return open_audit(options.audit_path)
+
+
 def _open_market(config: Config) -> Market:
+    from tetrio.sim.market.tape import open_market
+
     venue = config.venue
     return open_market(venue.market, config.symbol.name or None, seed=venue.seed)
 

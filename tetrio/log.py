@@ -1,10 +1,10 @@
 """Diagnostics: what the code and its libraries have to say beside the journal's facts; one line a message, no secrets.
 
-Modules of ours say `logging.getLogger(__name__)`, as the libraries do: one way for all. `setup` sends every record
-through one chain of structlog's processors (level and logger's name, exceptions as text, secrets out, one line) to one
-function, `Journal.remark`; the same way go loggers that structlog itself made, the warnings module, exceptions that a
-thread did not catch, and those that Python can raise to nobody. Chatty libraries are kept quiet at every level: httpx
-tells whole URLs, and a Telegram token is part of its URL. Nothing is written here: that is `tetrio.journal`'s.
+Modules of ours say `logging.getLogger(__name__)`, as the libraries do: one way for all. `setup` sends every record by
+one handler (level and logger's name, exceptions as text, secrets out, one line) to one function, `Journal.remark`; the
+same way go the warnings module, exceptions that a thread did not catch, and those that Python can raise to nobody.
+Chatty libraries are kept quiet at every level: httpx tells whole URLs, and a Telegram token is part of its URL. Nothing
+is written here: that is `tetrio.journal`'s.
 
 Secrets are kept back three times over: a `Secret` never shows its text; every text that was ever made a `Secret`, or
 given to `conceal`, is replaced wherever it turns up, in its usual disguises too; and what merely looks like a key, a
@@ -20,12 +20,10 @@ import logging
 import re
 import sys
 import threading
+import traceback
 import urllib.parse
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    from structlog.typing import EventDict, Processor, WrappedLogger
+from typing import Protocol
 
 QUIET = (
     "httpx",
@@ -206,44 +204,37 @@ def one_line(text: str) -> str:
 
 
 class _Handler(logging.Handler):
-    """Sends every record through the chain and hands what comes out to `emit`."""
+    """Makes every record plain and hands it to `emit`."""
 
-    def __init__(self, emit: Emit, chain: tuple[Processor, ...]) -> None:
+    def __init__(self, emit: Emit) -> None:
         super().__init__()
-        self._emit, self._chain = emit, chain
+        self._emit = emit
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called by `logging`, from any thread."""
-        event: Any = _event(record)
-        for process in self._chain:
-            event = process(None, record.levelname.lower(), event)
-        level, name, text = event.pop("level"), event.pop("logger"), event.pop("event", "")
-        self._emit(level, name, text, **event)
+        self._emit(record.levelname.lower(), _clean(record.name), _clean(_text(record)), **_more(record))
 
 
-def _event(record: logging.LogRecord) -> dict[str, object]:
-    """What structlog's processors work on."""
-    if isinstance(record.msg, dict):  # from a logger that structlog made
-        return {**record.msg, "_record": record, "_from_structlog": True}
+def _text(record: logging.LogRecord) -> str:
     try:
-        text = record.getMessage()
+        return record.getMessage()
     except Exception:  # a library whose arguments do not fit its text is still heard
-        text = f"{record.msg} {record.args}"
-    event: dict[str, object] = {"event": text, "_record": record, "_from_structlog": False}
-    if record.exc_info:
-        event["exc_info"] = record.exc_info
+        return f"{record.msg} {record.args}"
+
+
+def _more(record: logging.LogRecord) -> dict[str, object]:
+    """What a record has beside its text."""
+    more: dict[str, object] = {}
+    if record.exc_info and record.exc_info[1] is not None:
+        more["exception"] = _clean("".join(traceback.format_exception(record.exc_info[1])).rstrip("\n"))
     if record.stack_info:
-        event["stack"] = record.stack_info
-    return event
+        more["stack"] = _clean(record.stack_info)
+    return more
 
 
-def _clean(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """A processor of structlog's: every value without secrets; texts on one line."""
-    return {
-        name: value if isinstance(value, bool | int | float) else one_line(redact(str(value)))
-        for name, value in event.items()
-        if value is not None
-    }
+def _clean(text: str) -> str:
+    """Without secrets, on one line."""
+    return one_line(redact(text))
 
 
 def setup(emit: Emit, *, level: str = "info") -> Callable[[], None]:
@@ -252,28 +243,9 @@ def setup(emit: Emit, *, level: str = "info") -> Callable[[], None]:
     level      least level of ours: debug, info, warning, error; libraries never say more than info
     returns    what undoes it
     """
-    import structlog  # noqa: PLC0415 - 80 ms and 7 MB that `tetrio version` does without
-
-    chain: tuple[Processor, ...] = (
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.format_exc_info,
-        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        _clean,
-    )
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.contextvars.merge_contextvars,
-            structlog.stdlib.PositionalArgumentsFormatter(),
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-    )
     root = logging.getLogger()
     before = (list(root.handlers), root.level)
-    root.handlers[:] = [_Handler(emit, chain)]
+    root.handlers[:] = [_Handler(emit)]
     root.setLevel(max(LEVELS[level], logging.INFO))
     logging.getLogger("tetrio").setLevel(LEVELS[level])
     for name in QUIET:
@@ -282,7 +254,6 @@ def setup(emit: Emit, *, level: str = "info") -> Callable[[], None]:
 
     def undo() -> None:
         unhook()
-        structlog.reset_defaults()
         root.handlers[:], level_before = before
         root.setLevel(level_before)
         for name in ("tetrio", *QUIET):

@@ -28,6 +28,7 @@ import tetrio.app
 import tetrio.beside
 import tetrio.live.latch
 import tetrio.live.sleeve
+import tetrio.sim.exchange
 import tetrio.telegram.poller
 from tests.scenarios.bystanders import (
     METRICS_PORT,
@@ -132,7 +133,7 @@ def _in_virtual_time(run: _Run, stream: TextIO) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tetrio.beside, "WallClock", lambda: run.bot.clock)
-        patch.setattr(tetrio.app, "ExchangeConfig", fewer_beats)
+        patch.setattr(tetrio.sim.exchange, "ExchangeConfig", fewer_beats)
         patch.setattr(tetrio.app, "STATUS_EVERY_S", 60.0)
         patch.setattr(tetrio.live.sleeve, "KEPT", ORDERS_KEPT)
         patch.setattr(tetrio.telegram.poller, "SEEN_MOST", UPDATES_KEPT)

@@ -19,7 +19,7 @@ LOCKS = ("requirements.lock", "requirements-dev.lock")
 CLIENTS_LOCK = "requirements-clients.lock"  # other people's clients, in an environment of their own
 DIRECT = {
     "anyio", "attrs", "cattrs", "cryptography", "h11", "httpx", "hypercorn", "msgspec", "prometheus-client", "pynacl",
-    "python-telegram-bot", "rich", "starlette", "structlog", "trio", "trio-websocket", "wsproto",
+    "python-telegram-bot", "rich", "starlette", "trio", "trio-websocket", "wsproto",
 }  # fmt: skip
 """What is needed directly. One more is a decision: somebody else's code beside the keys."""
 REQUIREMENT = re.compile(r"(?m)^([a-z0-9][a-z0-9-]*)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n(?:    #.*\n)*")

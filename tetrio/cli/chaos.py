@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import collections
-import concurrent.futures
 import json
 import logging
-import multiprocessing
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +14,8 @@ from typing import TYPE_CHECKING
 from tetrio.cli.common import Usage, command
 
 if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
+
     from tetrio.chaos.run import Result
     from tetrio.chaos.sweep import Point
     from tetrio.cli.common import Commands
@@ -123,8 +123,11 @@ def _results(seeds: range, options: argparse.Namespace) -> Iterator[Result]:
 
 
 @contextmanager
-def _workers(jobs: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
     """Processes of our own; a SIGTERM to us ends them at once, whatever they are at."""
+    import concurrent.futures
+    import multiprocessing
+
     spawn = multiprocessing.get_context("spawn")
 
     def end(*_: object) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
 import msgspec
 import trio
 
@@ -15,6 +14,7 @@ from tetrio.faces import TelegramParams
 from tetrio.log import Secret
 from tetrio.net.clock import machine_s
 from tetrio.net.dial import reason
+from tetrio.net.http import httpx
 from tetrio.venue import check_url
 
 NAME = "telegram"

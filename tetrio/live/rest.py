@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import urlencode
 
-import httpx
 import msgspec
 import trio
 
@@ -22,6 +21,7 @@ from tetrio.live.rights import Rights
 from tetrio.net.access import Access, http_refusal
 from tetrio.net.clock import machine_s
 from tetrio.net.dial import reason
+from tetrio.net.http import httpx
 from tetrio.net.trust import client_context
 from tetrio.wire.request import (
     Aggregate,

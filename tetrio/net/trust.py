@@ -9,16 +9,19 @@ from contextlib import contextmanager
 import trio
 
 _context: trio.lowlevel.RunVar[ssl.SSLContext | None] = trio.lowlevel.RunVar("trust", default=None)
+_usual: trio.lowlevel.RunVar[ssl.SSLContext | None] = trio.lowlevel.RunVar("usual trust", default=None)
 
 
 def client_context() -> ssl.SSLContext:
-    """What a client checks its peer's certificate and name by."""
-    return _context.get() or ssl.create_default_context()
+    """What a client checks its peer's certificate and name by.
 
-
-def given_context() -> ssl.SSLContext | None:
-    """The same where this run has been given one; None: the machine's own authorities."""
-    return _context.get()
+    The machine's authorities are read once: that takes 1 MB, and some ms in which nothing else runs.
+    """
+    if (given := _context.get() or _usual.get()) is not None:
+        return given
+    usual = ssl.create_default_context()
+    _usual.set(usual)
+    return usual
 
 
 @contextmanager

@@ -12,10 +12,18 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import attrs
-from telegram import Bot, CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, Message, Update
 
 from tetrio.errors import TetrioError
 from tetrio.log import Secret
+from tetrio.telegram.library import (
+    Bot,
+    CallbackQuery,
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    LinkPreviewOptions,
+    Message,
+    Update,
+)
 from tetrio.telegram.request import ANSWER_S, STAND_IN, Refusal, Request, Unanswered
 
 T = TypeVar("T")

@@ -14,15 +14,13 @@ import json
 import re
 from typing import Any
 
-import httpx
 import trio
-from telegram import Update
-from telegram.error import TelegramError
-from telegram.request import BaseRequest, RequestData
 
 from tetrio.log import Secret, one_line, redact
 from tetrio.net.clock import machine_s
-from tetrio.net.trust import given_context
+from tetrio.net.http import httpx
+from tetrio.net.trust import client_context
+from tetrio.telegram.library import BaseRequest, RequestData, TelegramError, Update
 
 STAND_IN = "0:hidden"
 """What the library takes for the token."""
@@ -61,13 +59,13 @@ class Request(BaseRequest):
     def __init__(self, url: str, token: Secret, connections: int) -> None:
         self._url, self._token = url.rstrip("/"), token
         self._client = httpx.AsyncClient(
-            timeout=None,  # noqa: S113 - `do_request` bounds the whole of it; httpx would bound each read alone
+            timeout=None,  # `do_request` bounds the whole of it; httpx would bound each read alone
             # a connection for each request: one that has idled may be dead without saying so, and then nobody knows
             # whether the message arrived
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=0),
             follow_redirects=False,
             trust_env=False,
-            verify=given_context() or True,
+            verify=client_context(),
         )
 
     @property
