@@ -198,7 +198,7 @@ def serving(rounds: int) -> list[Row]:
     """Resident memory some seconds after ready, and the time until then."""
     memory = Row("memory of `serve`, live settings", "MB", higher_is_better=False)
     ready = Row("`serve`, from its start to ready", "s", higher_is_better=False)
-    with hosted("--fund", "ETH=1", "--fund", "FDUSD=0") as exchange, tempfile.TemporaryDirectory() as folder:
+    with hosted("--fund", "ETH=1", "--fund", "USDT=0") as exchange, tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         for name, text in (("name", API_KEY), ("key.pem", exchange.signer.private_pem())):
             (home / name).write_text(text)
@@ -206,7 +206,7 @@ def serving(rounds: int) -> list[Row]:
         given = {
             "venue.live": "true", **{f"venue.{name}": exchange.urls[name] for name in ("rest", "ws_api", "stream")},
             "account.api_key_file": str(home / "name"), "account.private_key_file": str(home / "key.pem"),
-            "control.state": str(home / "state"), "control.socket": "off", "symbol.name": exchange.urls["symbol"],
+            "control.state": str(home / "state"), "control.socket": "off", "symbol.name": "ETHUSDT",
         }  # fmt: skip
         sets = [part for name, value in given.items() for part in ("--set", f"{name}={value}")]
         command = [sys.executable, "-m", "tetrio", "serve", "--config", str(ROOT / "config" / "live.toml"), *sets]
