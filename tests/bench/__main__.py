@@ -198,7 +198,10 @@ def serving(rounds: int) -> list[Row]:
     """Resident memory some seconds after ready, and the time until then."""
     memory = Row("memory of `serve`, live settings", "MB", higher_is_better=False)
     ready = Row("`serve`, from its start to ready", "s", higher_is_better=False)
-    with hosted("--fund", "ETH=1", "--fund", "USDT=0") as exchange, tempfile.TemporaryDirectory() as folder:
+    with (
+        hosted("--symbol", "ETHUSDT", "--fund", "ETH=1", "--fund", "USDT=0") as exchange,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         home = Path(folder)
         for name, text in (("name", API_KEY), ("key.pem", exchange.signer.private_pem())):
             (home / name).write_text(text)
