@@ -249,8 +249,8 @@ def tampering(fault: Fault, nursery: trio.Nursery) -> Iterator[None]:
         fault.lines["account"] = line = Tampered(stream, fault, nursery)
         return line
 
-    async def market(address: Address, within_s: float) -> trio.abc.Stream:
-        fault.lines["market"] = stream = await dial(address, within_s)
+    async def market(address: Address, within_s: float, *, in_bulk: bool = False) -> trio.abc.Stream:
+        fault.lines["market"] = stream = await dial(address, within_s, in_bulk=in_bulk)
         return stream
 
     with pytest.MonkeyPatch.context() as patch:

@@ -76,14 +76,14 @@ class Wire:
         self.dialled = 0
         self._line: SourceLine | None = None
 
-    async def dial(self, address: Address, within_s: float) -> trio.abc.Stream:
+    async def dial(self, address: Address, within_s: float, *, in_bulk: bool = False) -> trio.abc.Stream:
         """In the place of `net.dial.dial`."""
         if address.port != self.port:
-            return await dial(address, within_s)
+            return await dial(address, within_s, in_bulk=in_bulk)
         self.dialled += 1
         if self.down:
             raise LinkLost(f"{address}: no route")
-        stream = await dial(address, within_s)
+        stream = await dial(address, within_s, in_bulk=in_bulk)
         assert isinstance(stream, trio.SocketStream)
         self._line = SourceLine(stream, self)
         return self._line
