@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def without(name: str) -> Iterator[None]:
-    """Let the block import as if the module `name` were not installed; nothing changes where it is imported already."""
-    if name in sys.modules:
-        yield
-        return
-    sys.modules[name] = None  # type: ignore[assignment]  # the import system's word for: there is none
+def without(*names: str) -> Iterator[None]:
+    """Let the block import as if these modules were not installed; for those imported already nothing changes."""
+    absent = [name for name in names if name not in sys.modules]
+    for name in absent:
+        sys.modules[name] = None  # type: ignore[assignment]  # the import system's word for: there is none
     try:
         yield
     finally:
-        del sys.modules[name]
+        for name in absent:
+            del sys.modules[name]
