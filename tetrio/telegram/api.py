@@ -15,7 +15,7 @@ import attrs
 
 from tetrio.errors import TetrioError
 from tetrio.log import Secret
-from tetrio.telegram.library import (
+from tetrio.telegram.ptb import (
     Bot,
     CallbackQuery,
     InlineKeyboardButton,

@@ -20,7 +20,7 @@ from tetrio.log import Secret, one_line, redact
 from tetrio.net.clock import machine_s
 from tetrio.net.http import httpx
 from tetrio.net.trust import client_context
-from tetrio.telegram.library import BaseRequest, RequestData, TelegramError, Update
+from tetrio.telegram.ptb import BaseRequest, RequestData, TelegramError, Update
 
 STAND_IN = "0:hidden"
 """What the library takes for the token."""
